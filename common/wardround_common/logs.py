@@ -1,0 +1,53 @@
+"""Logs: the standard library's logging, one JSON object a line.
+
+Only named fields are written, never a message built from data: no tag values, no paths below an
+archive, no keys, no array contents.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+_FIELDS = (
+    "site",
+    "run",
+    "round",
+    "attempt",
+    "leg",
+    "seconds",
+    "sent_bytes",
+    "received_bytes",
+    "error",
+    "reason",
+    "loss",
+    "examples",
+)
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object of known fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, level, event and those known fields that are set."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": moment, "level": record.levelname.lower(), "event": record.getMessage()}
+        known = {name: record.__dict__[name] for name in _FIELDS if name in record.__dict__}
+        return json.dumps(line | known)
+
+
+def open_log(name: str, path: Path) -> logging.Logger:
+    """The logger ``wardround.<name>``, writing to ``path`` and nowhere else."""
+    logger = logging.getLogger(f"wardround.{name}")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(JsonLines())
+    logger.addHandler(handler)
+    return logger

@@ -1,0 +1,1 @@
+"""Secure aggregation: the state machines of both ends, without input or output."""

@@ -1,0 +1,1 @@
+"""The coordinator: runs rounds, opens sums, keeps the model and the record."""
