@@ -8,6 +8,7 @@ booleans. Every message names file, line and key, what was found and what was ex
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 import typing
@@ -21,8 +22,11 @@ from wardround_common.errors import ConfigError
 
 T = TypeVar("T")
 MAXIMUM_BYTES = 1 << 20
-_INT = re.compile(r"[+-]?[0-9]+")
+_INT = re.compile(r"[+-]?[0-9]{1,19}")
 _FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_CONTROL = re.compile(  # all but tab and newline
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 
 
 def read_config(path: Path, kind: type[T]) -> T:
@@ -49,7 +53,7 @@ def parse_config(text: bytes, kind: type[T], *, name: str, folder: Path | None =
         ConfigError: The text is no YAML, or does not fit ``kind``.
     """
     try:
-        node = yaml.compose(text.decode(), Loader=yaml.SafeLoader)
+        node = yaml.compose(text.decode(), Loader=_PlainLoader)
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: is not UTF-8 text; save it as UTF-8") from None
     except yaml.MarkedYAMLError as error:
@@ -57,9 +61,23 @@ def parse_config(text: bytes, kind: type[T], *, name: str, folder: Path | None =
         raise ConfigError(f"{name}:{line}: is not YAML ({error.problem})") from None
     except yaml.YAMLError:
         raise ConfigError(f"{name}: is not YAML") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply; is this the right file?") from None
     if node is None:
         raise ConfigError(f"{name}: is empty; expected the keys of a {kind.__name__}")
     return typing.cast(T, _Reader(name, folder or Path()).read(node, kind, ""))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without anchors, aliases and tags: a few lines of aliases can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        special = isinstance(event, yaml.AliasEvent) or event.anchor or getattr(event, "tag", None)
+        if special:
+            problem = "found an anchor, an alias or a tag; write the value itself"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
 
 
 class _Reader:
@@ -109,7 +127,9 @@ class _Reader:
             self._refuse(node, key or "file", _kind_of(node), "a mapping of keys to values")
         seen: set[str] = set()
         for name_node, value in node.value:
-            name = name_node.value if isinstance(name_node, yaml.ScalarNode) else "?"
+            if not isinstance(name_node, yaml.ScalarNode) or _CONTROL.search(name_node.value):
+                self._refuse(name_node, key or "file", "a strange key", "a plain name")
+            name = name_node.value
             if name in seen:
                 self._refuse(name_node, name, "the key twice", "it once")
             seen.add(name)
@@ -142,6 +162,8 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             self._refuse(node, key, _kind_of(node), _EXPECTED[kind])
         text, quoted = node.value, node.style in ("'", '"')
+        if _CONTROL.search(text):
+            self._refuse(node, key, "a control character", _EXPECTED[kind])
         if kind is str and (quoted or node.style in ("|", ">") or text not in ("", "null", "~")):
             return text
         if kind is Path and text:
@@ -150,7 +172,8 @@ class _Reader:
             return text == "true"
         if kind is int and not quoted and _INT.fullmatch(text):
             return int(text)
-        if kind is float and not quoted and _FLOAT.fullmatch(text):
+        number = kind is float and not quoted and _FLOAT.fullmatch(text)
+        if number and math.isfinite(float(text)):
             return float(text)
         return self._refuse(node, key, repr(text), _EXPECTED[kind])
 

@@ -22,13 +22,10 @@ def pack(*fields: Field) -> bytes:
     Raises:
         OverflowError: An integer is negative or needs more than 8 bytes.
     """
-    parts = []
+    parts: list[bytes] = []
     for field in fields:
-        if isinstance(field, str):
-            field = field.encode()
-        elif isinstance(field, int):
-            field = field.to_bytes(8, "big")
-        parts += (len(field).to_bytes(4, "big"), field)
+        data = _field_bytes(field)
+        parts += (len(data).to_bytes(4, "big"), data)
     return b"".join(parts)
 
 
@@ -38,7 +35,8 @@ def unpack(data: bytes, *, count: int | None = None) -> list[bytes]:
     Raises:
         ProtocolError: The bytes are no such list.
     """
-    fields, at = [], 0
+    fields: list[bytes] = []
+    at = 0
     while at < len(data):
         size = int.from_bytes(data[at : at + 4], "big")
         if at + 4 > len(data) or size > MAXIMUM_FIELD_BYTES or at + 4 + size > len(data):
@@ -50,6 +48,12 @@ def unpack(data: bytes, *, count: int | None = None) -> list[bytes]:
     if count is not None and len(fields) != count:
         raise ProtocolError(f"record: got {len(fields)} fields, expected {count}")
     return fields
+
+
+def _field_bytes(field: Field) -> bytes:
+    if isinstance(field, str):
+        return field.encode()
+    return field.to_bytes(8, "big") if isinstance(field, int) else field
 
 
 def pack_table(table: Mapping[str, bytes]) -> bytes:
@@ -91,5 +95,3 @@ def exactly(field: bytes, size: int) -> bytes:
     if len(field) != size:
         raise ProtocolError(f"record: got a field of {len(field)} bytes, expected {size}")
     return field
-
-

@@ -26,9 +26,7 @@ def training_plan(study: Study, parameters: Shapes, buffers: Shapes) -> VectorPl
         ]
     if buffers.size:
         limit = study.aggregation.buffer_limit
-        segments.append(
-            Segment(name="buffers", size=buffers.size, limit=limit, bounded_norm=False)
-        )
+        segments.append(Segment(name="buffers", size=buffers.size, limit=limit, bounded_norm=False))
     return VectorPlan(
         segments=tuple(segments),
         counts=len(TRAINING_COUNTS),
@@ -49,7 +47,5 @@ def evaluation_plan(study: Study) -> VectorPlan:
 
 def plan_sha256(plan: VectorPlan) -> bytes:
     """Hash of a layout and its ranges, for the terms of an attempt."""
-    rows = [
-        pack(s.name, s.size, s.limit.hex(), int(s.bounded_norm)) for s in plan.segments
-    ]
+    rows = [pack(s.name, s.size, float(s.limit).hex(), int(s.bounded_norm)) for s in plan.segments]
     return hashlib.sha256(pack(plan.counts, plan.maximum_sites, *rows)).digest()

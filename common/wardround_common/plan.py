@@ -163,7 +163,7 @@ class Aggregation:
 
     clip_norm: float = 10.0
     """C: largest L2 norm of one site's update; larger ones are scaled down and counted."""
-    buffer_limit: float = 1e4
+    buffer_limit: float = 100.0
     """Largest magnitude of a running statistic, where the model has any."""
     weighting: Literal["cases", "equal"] = "cases"
     """``cases``: weight min(cases, case_cap) / case_cap; ``equal``: every site weighs 1."""

@@ -1,9 +1,9 @@
 """From an update to integers that can be masked and summed without overflow.
 
-A site contributes q = rint(w * u * q_max / limit) with its weight w in (0, 1] and |u| <= limit, then
-the word rint(w * q_max), then its metric counts. With q_max = floor((2^31 - 1) / n_max) the sum
-over at most n_max sites stays inside the ring's signed range, so nothing wraps. Anything out of
-range is refused at the site; nothing is clipped in silence.
+A site contributes q = rint(w * u * q_max / limit) with its weight w in (0, 1] and |u| <= limit,
+then the word rint(w * q_max), then its metric counts. With q_max = floor((2^31 - 1) / n_max) the
+sum over at most n_max sites stays inside the ring's signed range, so nothing wraps. Anything out
+of range is refused at the site; nothing is clipped in silence.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from wardround_common.update import Floats
 
 _RING_LIMIT = (1 << 31) - 1
 _CHUNK = 1 << 16
+_DOT_CHUNK = 1 << 13  # below the size at which BLAS wakes other threads, which costs more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,9 @@ def clip(values: Floats, limit: float) -> tuple[Floats, bool]:
     """
     norm = float(np.sqrt(_sum_of_squares(values)))
     if not np.isfinite(norm):
-        raise PolicyError("update: got values that are not finite; training diverged, lower the rate")
+        raise PolicyError(
+            "update: got values that are not finite; training diverged, lower the rate"
+        )
     if norm <= limit:
         return values, False
     return values * np.float32(limit / norm * (1 - 1e-6)), True
@@ -167,7 +170,7 @@ def _mean(
     bound = weight_word + sites  # each site adds at most w * q_max and half a word of rounding
     if signed.size and max(int(signed.max()), -int(signed.min())) > bound:
         raise VerificationError(f"opened sum: {segment.name} out of range; a site sent garbage")
-    mean = signed * (segment.limit / weight_word)
+    mean: NDArray[np.float64] = np.multiply(signed, segment.limit / weight_word)
     if segment.bounded_norm:
         norm = float(np.sqrt(np.dot(mean, mean)))
         rounding = sites / weight_word * (np.sqrt(segment.size) / 2 + 1)
@@ -178,7 +181,7 @@ def _mean(
 
 def _sum_of_squares(values: Floats) -> float:
     total = 0.0
-    for start in range(0, values.size, _CHUNK):
-        part = values[start : start + _CHUNK].astype(np.float64)
+    for start in range(0, values.size, _DOT_CHUNK):
+        part = values[start : start + _DOT_CHUNK].astype(np.float64)
         total += float(np.dot(part, part))
     return total

@@ -24,7 +24,7 @@ def _multiplication_table() -> Bytes:
         log[value] = power
         value ^= (value << 1) ^ (0x11B if value & 0x80 else 0)  # times the generator 3
         value &= 0xFF
-    table = exp[log[:, None] + log[None, :]]
+    table: Bytes = exp[log[:, None] + log[None, :]]
     table[0, :] = table[:, 0] = 0
     return table
 

@@ -16,7 +16,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from wardround_common.errors import ConfigError, PolicyError
+from wardround_common.config import read_config
+from wardround_common.errors import PolicyError
 from wardround_common.plan import (
     MAXIMUM_SITES,
     Aggregation,
@@ -145,8 +146,6 @@ def read_study(path: Path) -> Study:
     Raises:
         ConfigError: The file cannot be used.
     """
-    from wardround_common.config import read_config
-
     return read_config(path, Study)
 
 
@@ -171,6 +170,7 @@ def canonical_json(value: Any) -> bytes:
 
 def _require_date(text: str) -> None:
     try:
-        date.fromisoformat(text)
+        fits = date.fromisoformat(text).isoformat() == text
     except ValueError:
-        raise ConfigError(f"expires: got {text!r}, expected a date as YYYY-MM-DD") from None
+        fits = False
+    require(fits, "expires", text, "a date as YYYY-MM-DD")

@@ -13,6 +13,7 @@ from wardround_common.encoding import pack
 from wardround_common.errors import ProtocolError
 
 MAXIMUM_VALUES = 1 << 28
+MAXIMUM_DIMENSIONS = 8
 
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, Floats]
@@ -28,7 +29,11 @@ class Shapes:
         names = [name for name, _ in self.items]
         if names != sorted(set(names)):
             raise ProtocolError("model: got array names twice or out of order")
-        if any(n < 0 for _, shape in self.items for n in shape) or self.size > MAXIMUM_VALUES:
+        lengths = [n for _, shape in self.items for n in shape]
+        possible = all(0 <= n <= MAXIMUM_VALUES for n in lengths) and all(
+            len(shape) <= MAXIMUM_DIMENSIONS for _, shape in self.items
+        )
+        if not possible or self.size > MAXIMUM_VALUES:
             raise ProtocolError(f"model: got impossible shapes, expected {MAXIMUM_VALUES} values")
 
     @property
@@ -89,9 +94,9 @@ def model_sha256(arrays: Arrays) -> bytes:
     """Identity of a model: SHA-256 over names, shapes and little-endian float32 bytes."""
     digest = hashlib.sha256(b"wardround model 1\n")
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name], dtype="<f4")
+        array = np.asarray(arrays[name], dtype="<f4", order="C")
         digest.update(pack(name, *array.shape) + array.nbytes.to_bytes(8, "big"))
-        digest.update(memoryview(array.reshape(-1)).cast("B"))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.digest()
 
 

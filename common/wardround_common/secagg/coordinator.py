@@ -8,14 +8,15 @@ order is a mistake of ours, RuntimeError.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import combinations, islice
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from wardround_common import shamir
 from wardround_common.errors import ProtocolError, RoundError, VerificationError
-from wardround_common.masking import Words, add_masks
+from wardround_common.masking import SEED_BYTES, Words, add_masks
 from wardround_common.secagg import keys
 from wardround_common.secagg.records import (
     Agreement,
@@ -27,7 +28,8 @@ from wardround_common.secagg.records import (
 )
 from wardround_common.secagg.terms import Advert, Roster, Terms
 
-_SUBSETS_TRIED = 2000
+_SUBSETS_TRIED = 5000
+_TAG_BYTES = 16
 
 
 class CoordinatorRound:
@@ -65,6 +67,8 @@ class CoordinatorRound:
         if advert.site not in self._members or advert.site in self._adverts:
             raise ProtocolError(f"advert of {advert.site!r}: no member, or twice")
         advert.verify(self._members[advert.site], self._terms.base())
+        if any(advert.mask_key == other.mask_key for other in self._adverts.values()):
+            raise ProtocolError(f"advert of {advert.site}: another site's key")
         self._adverts[advert.site] = advert
 
     def close_adverts(self) -> Roster:
@@ -85,6 +89,8 @@ class CoordinatorRound:
         peers = sites - {table.site}
         if set(table.pairs) != peers or set(shared.boxes) != peers:
             raise ProtocolError(f"commitments of {table.site}: not for this roster")
+        if {len(box) for box in shared.boxes.values()} != {SEED_BYTES * len(sites) + _TAG_BYTES}:
+            raise ProtocolError(f"boxes of {table.site}: got another size than this roster's")
         for peer, other in self._shared.items():
             if other.commitments.pairs[table.site] != table.pairs[peer]:
                 raise VerificationError(f"commitments of {table.site} and {peer} do not fit")
@@ -163,7 +169,7 @@ class CoordinatorRound:
         self._advance("unmask", "opened")
         self._require_threshold(len(self._reveals), "shares")
         minus = [self._self_seed(site) for site in self.agreement.digests]
-        plus = []
+        plus: list[bytes] = []
         for gone in sorted(self._lost()):
             for site in self.agreement.digests:
                 (minus if gone > site else plus).append(self._pair_seed(gone, site))
@@ -189,10 +195,9 @@ class CoordinatorRound:
         raise RoundError(f"unmask: the shares of {gone} and {site}'s seed open no commitment")
 
     def _candidates(self, shares: Mapping[str, bytes]) -> Iterator[bytes]:
-        """Secrets that subsets of the shares open, the likeliest first."""
+        """Secrets that subsets of the shares open; a site that lied is in the wrong ones only."""
         points = {self.roster.sites.index(peer) + 1: share for peer, share in shares.items()}
-        subsets = combinations(sorted(points), self.roster.threshold)
-        for subset in islice(subsets, _SUBSETS_TRIED):
+        for subset in _subsets(sorted(points), self.roster.threshold):
             yield shamir.combine({x: points[x] for x in subset})
 
     def _lost(self) -> set[str]:
@@ -219,3 +224,17 @@ class CoordinatorRound:
     def _advance(self, leg: str, following: str) -> None:
         self._require_leg(leg)
         self._leg = following
+
+
+def _subsets(points: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Subsets of the points: every one if there are few, else a sample, always the same one.
+
+    The first so many in order would nearly all contain the first point, so that one liar there
+    would suffice to void a round.
+    """
+    if math.comb(len(points), size) <= _SUBSETS_TRIED:
+        yield from combinations(points, size)
+        return
+    draw = np.random.default_rng(0)
+    for _ in range(_SUBSETS_TRIED):
+        yield tuple(draw.choice(points, size, replace=False).tolist())

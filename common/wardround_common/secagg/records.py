@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from wardround_common.encoding import (
     exactly,
     integer,
@@ -15,7 +17,7 @@ from wardround_common.encoding import (
     unpack,
     unpack_table,
 )
-from wardround_common.errors import ProtocolError
+from wardround_common.errors import ProtocolError, VerificationError
 from wardround_common.identity import SIGNATURE_BYTES, Identity, verify
 from wardround_common.masking import Words
 
@@ -34,7 +36,13 @@ class Commitments:
 
     @classmethod
     def signed(
-        cls, identity: Identity, context: bytes, *, site: str, pairs: Mapping[str, bytes], own: bytes
+        cls,
+        identity: Identity,
+        context: bytes,
+        *,
+        site: str,
+        pairs: Mapping[str, bytes],
+        own: bytes,
     ) -> Commitments:
         """Signs a table of commitments."""
         signature = identity.sign("commitments", context, site, pack_table(pairs), own)
@@ -103,12 +111,14 @@ class Masked:
 
     def verify(self, key: bytes, context: bytes) -> None:
         """Raises VerificationError unless vector, digest and signature fit."""
-        verify(key, self.signature, "masked", context, self.site, vector_sha256(self.vector))
+        if vector_sha256(self.vector) != self.digest:
+            raise VerificationError(f"vector of {self.site}: got another digest than the vector's")
+        verify(key, self.signature, "masked", context, self.site, self.digest)
 
 
 def vector_sha256(vector: Words) -> bytes:
     """SHA-256 over the little-endian words of a vector."""
-    return hashlib.sha256(memoryview(vector.astype("<u4", copy=False)).cast("B")).digest()
+    return hashlib.sha256(vector.astype("<u4", copy=False).view(np.uint8).data).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +163,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reveal:
-    """Leg 4: for each contributing site a share of its self seed, for each lost site's pairs one."""
+    """Leg 4: one share for each contributing site's self seed, one for each pair of a lost site."""
 
     self_shares: Mapping[str, bytes]
     """Share of b_j by j in U3."""

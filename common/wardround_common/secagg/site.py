@@ -227,9 +227,7 @@ def mask(
     return session, masked
 
 
-def agree(
-    party: Party, session: Session, digests: Mapping[str, bytes]
-) -> tuple[Session, bytes]:
+def agree(party: Party, session: Session, digests: Mapping[str, bytes]) -> tuple[Session, bytes]:
     """Leg 3: signs the set of vectors that may be opened."""
     _require_phase(session, "masked")
     roster, tables = _roster(session), [Commitments.from_bytes(t) for t in session.tables]

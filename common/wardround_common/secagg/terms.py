@@ -22,7 +22,7 @@ _HASH_BYTES = 32
 
 
 def threshold(sites: int) -> int:
-    """t = floor(2n/3) + 1: how many sites must contribute and help to open."""
+    """The threshold t = floor(2n/3) + 1: how many sites must contribute and help to open."""
     return 2 * sites // 3 + 1
 
 
@@ -103,7 +103,9 @@ class Advert:
     signature: bytes
 
     @classmethod
-    def signed(cls, identity: Identity, site: str, *, keys: tuple[bytes, bytes], base: bytes) -> Advert:
+    def signed(
+        cls, identity: Identity, site: str, *, keys: tuple[bytes, bytes], base: bytes
+    ) -> Advert:
         """Signs an advert of the public keys (mask, transport)."""
         signature = identity.sign("advert", site, *keys, base)
         return cls(
@@ -164,7 +166,9 @@ class Roster:
             raise ProtocolError("adverts: got one mask key for two sites")
         roster = cls(terms, {site: table[site] for site in sorted(table)})
         if len(table) > terms.maximum_sites:
-            raise ProtocolError(f"adverts: got {len(table)}, expected at most {terms.maximum_sites}")
+            raise ProtocolError(
+                f"adverts: got {len(table)}, expected at most {terms.maximum_sites}"
+            )
         roster.require_enough(len(table), "adverts")
         return roster
 
@@ -175,7 +179,7 @@ class Roster:
 
     @property
     def threshold(self) -> int:
-        """t for this roster."""
+        """Threshold t for this roster."""
         return threshold(len(self.adverts))
 
     def require_enough(self, sites: int, what: str) -> None:

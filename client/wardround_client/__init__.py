@@ -1,0 +1,1 @@
+"""A site: reads its own archive, trains locally, sends masked updates only."""

@@ -1,0 +1,111 @@
+"""Which instances of the archive belong to the study's cohort, and which copies are refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from pydicom.uid import UID
+
+from wardround_client.headers import Header
+from wardround_client.index import Instance
+from wardround_client.quarantine import Reason
+from wardround_common.plan import CohortRule
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+def exclusion(header: Header, rule: CohortRule) -> Reason | None:
+    """Says why the cohort rule leaves an instance out, or None if it belongs to the cohort."""
+    checks: tuple[tuple[Reason, bool], ...] = (
+        (Reason.SECONDARY_CAPTURE, _is_secondary_capture(header.sop_class_uid)),
+        (Reason.NOT_AN_IMAGE, not _is_image_class(header.sop_class_uid)),
+        (Reason.OTHER_MODALITY, _misses(header.modality, rule.modalities)),
+        (Reason.OTHER_BODY_PART, _misses(header.body_part, rule.body_parts)),
+        (Reason.OTHER_VIEW, _misses(header.view, rule.views)),
+        (Reason.IMAGE_TYPE, _has_type(header.image_type, rule.excluded_image_types)),
+        (Reason.FOR_PROCESSING, header.intent == "FOR PROCESSING"),
+        (Reason.BURNED_IN, header.burned_in == "YES"),
+    )
+    return next((reason for reason, holds in checks if holds), None)
+
+
+def select_cohort(
+    instances: Iterable[Instance], rule: CohortRule
+) -> tuple[list[Instance], dict[bytes, Reason]]:
+    """Selects the instances of the cohort.
+
+    Returns:
+        The cohort, and the path of every other instance with the reason.
+    """
+    instances = list(instances)
+    disputed = _with_many(instances, lambda h: h.sop_instance_uid, lambda h: h)
+    mixed = _with_many(instances, lambda h: h.study_uid, lambda h: (h.patient_id, h.issuer))
+    cohort: list[Instance] = []
+    refused: dict[bytes, Reason] = {}
+    for instance in instances:
+        reason = exclusion(instance.header, rule)
+        if reason is None and not instance.header.patient_id:
+            reason = Reason.NO_PATIENT
+        if reason is None and instance.header.sop_instance_uid in disputed:
+            reason = Reason.DUPLICATE_CONFLICT
+        if reason is None and instance.header.study_uid in mixed:
+            reason = Reason.MIXED_PATIENTS
+        if reason is None:
+            cohort.append(instance)
+        else:
+            refused[instance.path] = reason
+    return cohort, refused
+
+
+def shared_accessions(instances: Iterable[Instance]) -> frozenset[str]:
+    """Accession numbers that more than one imaging study of the archive has."""
+    return _with_many(instances, lambda h: h.accession, lambda h: h.study_uid)
+
+
+def _with_many(
+    instances: Iterable[Instance], key: Callable[[Header], str], value: Callable[[Header], object]
+) -> frozenset[str]:
+    """Keys for which more than one value occurs."""
+    values: dict[str, set[object]] = defaultdict(set)
+    for instance in instances:
+        values[key(instance.header)].add(value(instance.header))
+    return frozenset(name for name, found in values.items() if len(found) > 1)
+
+
+def resolve_copies(digests: Mapping[bytes, tuple[str, str]]) -> dict[bytes, Reason]:
+    """Refuses copies: all but the first of equal images, every one of unequal ones.
+
+    Args:
+        digests: Path to SOPInstanceUID and hash of the decoded pixels.
+    """
+    groups: dict[str, list[bytes]] = defaultdict(list)
+    for path in sorted(digests):
+        groups[digests[path][0]].append(path)
+    refused: dict[bytes, Reason] = {}
+    for paths in groups.values():
+        equal = len({digests[path][1] for path in paths}) == 1
+        for path in paths[1:] if equal else paths:
+            refused[path] = Reason.DUPLICATE_COPY if equal else Reason.DUPLICATE_CONFLICT
+    return refused
+
+
+def _misses(value: str, accepted: tuple[str, ...]) -> bool:
+    return bool(accepted) and value not in {text.strip().upper() for text in accepted}
+
+
+def _has_type(image_type: str, excluded: tuple[str, ...]) -> bool:
+    """Tells whether the values of an excluded type stand side by side in ImageType."""
+    found = f"\\{image_type}\\"
+    return any(f"\\{text.strip().upper()}\\" in found for text in excluded)
+
+
+def _is_image_class(sop_class_uid: str) -> bool:
+    """Tells whether the SOP class is a standard image storage class, by DICOM's own names."""
+    uid = UID(sop_class_uid)
+    return uid.type == "SOP Class" and "Image Storage" in uid.name if not uid.is_private else False
+
+
+def _is_secondary_capture(sop_class_uid: str) -> bool:
+    inside = sop_class_uid.startswith(f"{_SECONDARY_CAPTURE}.")
+    return inside or sop_class_uid == _SECONDARY_CAPTURE

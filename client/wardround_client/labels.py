@@ -1,0 +1,159 @@
+"""Reads the site's label file and finds the one label of an imaging study, or says why not."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wardround_client.quarantine import Reason
+from wardround_common.errors import ArchiveError
+
+STUDY_COLUMN = "StudyInstanceUID"
+ACCESSION_COLUMN = "AccessionNumber"
+MAXIMUM_FILE_BYTES = 1 << 28
+_SEPARATORS = (",", ";", "\t")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """One row of the label file; texts are stripped and empty where absent."""
+
+    study_uid: str
+    accession: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTable:
+    """All rows of a label file, found by either key."""
+
+    rows: tuple[LabelRow, ...]
+    by_study: Mapping[str, frozenset[int]]
+    """StudyInstanceUID to the numbers of its rows."""
+    by_accession: Mapping[str, frozenset[int]]
+    """AccessionNumber to the numbers of its rows."""
+
+    def rows_of(self, study_uid: str, accession: str) -> tuple[frozenset[int], frozenset[int]]:
+        """Numbers of the rows that name an imaging study by UID, and by accession number."""
+        by_accession = self.by_accession.get(accession, frozenset()) if accession else frozenset()
+        return self.by_study.get(study_uid, frozenset()), by_accession
+
+
+def read_labels(path: Path, label_column: str) -> LabelTable:
+    """Reads a label file: CSV in UTF-8 with commas, semicolons or tabs, and a header row.
+
+    Raises:
+        ArchiveError: The file is missing, unreadable, or lacks the columns.
+    """
+    text = _read_text(path)
+    separator = _separator_of(text.partition("\n")[0], label_column)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns
+        _require_columns(path, columns, label_column)
+        rows = tuple(_row_of(values, label_column) for values in reader)
+    except csv.Error:
+        hint = "check its quotation marks"
+        raise ArchiveError(f"labels {path}: line {reader.line_num}: is no CSV; {hint}") from None
+    by_study, by_accession = defaultdict(set), defaultdict(set)
+    for number, row in enumerate(rows):
+        by_study[row.study_uid].add(number)
+        by_accession[row.accession].add(number)
+    return LabelTable(rows=rows, by_study=_frozen(by_study), by_accession=_frozen(by_accession))
+
+
+def find_label(
+    table: LabelTable, study: tuple[str, str], *, classes: int, shared: bool
+) -> int | Reason:
+    """Finds the label of one imaging study.
+
+    A row that names the study by UID decides; its accession number must then not contradict.
+    An accession number alone decides only if no other imaging study has it.
+
+    Args:
+        table: The label file.
+        study: StudyInstanceUID and AccessionNumber of the imaging study.
+        classes: Number of classes; a label is 0 to ``classes - 1``.
+        shared: Whether another imaging study of the archive has the same accession number.
+    """
+    study_uid, accession = study
+    by_study, by_accession = table.rows_of(study_uid, accession)
+    if by_study:
+        named = {table.rows[number].accession for number in by_study} - {""}
+        apart = bool(by_accession) and by_study.isdisjoint(by_accession)
+        if apart or (accession and not named <= {accession}):
+            return Reason.LABEL_KEYS_DISAGREE
+        by_accession = frozenset(n for n in by_accession if not table.rows[n].study_uid)
+    elif any(table.rows[number].study_uid for number in by_accession):
+        return Reason.LABEL_KEYS_DISAGREE
+    elif by_accession and shared:
+        return Reason.ACCESSION_SHARED
+    return _one_label({table.rows[number].label for number in by_study | by_accession}, classes)
+
+
+def _one_label(found: set[str], classes: int) -> int | Reason:
+    if not found - {""}:
+        return Reason.LABEL_MISSING
+    if len(found) > 1:
+        return Reason.LABEL_CONFLICT
+    known = {str(number): number for number in range(classes)}
+    return known.get(found.pop(), Reason.LABEL_OUT_OF_RANGE)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAXIMUM_FILE_BYTES + 1)
+    except OSError as error:
+        message = f"labels {path}: cannot be read ({error.strerror}); check the path"
+        raise ArchiveError(message) from None
+    if len(content) > MAXIMUM_FILE_BYTES:
+        limit = f"at most {MAXIMUM_FILE_BYTES}"
+        raise ArchiveError(f"labels {path}: got more bytes, expected {limit}; is this the file?")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ArchiveError(f"labels {path}: is not UTF-8 text; save it as CSV UTF-8") from None
+
+
+def _separator_of(first_line: str, label_column: str) -> str:
+    """The separator under which the header row shows the label column; a comma otherwise."""
+    for separator in _SEPARATORS:
+        names = [name.strip().strip('"') for name in first_line.split(separator)]
+        if label_column in names and len(names) > 1:
+            return separator
+    return ","
+
+
+def _require_columns(path: Path, columns: list[str], label_column: str) -> None:
+    """Raises ArchiveError unless the columns are there, each once."""
+    keys = [name for name in (STUDY_COLUMN, ACCESSION_COLUMN) if name in columns]
+    if label_column not in columns or not keys:
+        # The names found are not shown: without a header row they are a patient's data.
+        missing = label_column if label_column not in columns else "key column"
+        wanted = f"{label_column} and {STUDY_COLUMN} or {ACCESSION_COLUMN}"
+        hint = "add a header row or correct its names"
+        raise ArchiveError(f"labels {path}: got no {missing}, expected columns {wanted}; {hint}")
+    for name in (*keys, label_column):
+        if columns.count(name) > 1:
+            raise ArchiveError(
+                f"labels {path}: got column {name} twice, expected it once; drop one"
+            )
+
+
+def _row_of(values: Mapping[str, str | None], label_column: str) -> LabelRow:
+    return LabelRow(
+        study_uid=(values.get(STUDY_COLUMN) or "").strip(),
+        accession=(values.get(ACCESSION_COLUMN) or "").strip(),
+        label=(values.get(label_column) or "").strip(),
+    )
+
+
+def _frozen(index: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
+    """Makes the row sets immutable and forgets the empty key."""
+    return {key: frozenset(numbers) for key, numbers in index.items() if key}

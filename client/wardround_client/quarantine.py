@@ -1,0 +1,216 @@
+"""Why a file or an image takes no part: stable reason codes, each with its meaning and its cure.
+
+Intake never stops at one bad file. Whatever is left out is counted under exactly one of these
+codes, so that the counts of a report add up to the files found. The codes are part of the
+report's format: they may be added to, and never change their meaning.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """One reason for leaving something out; the value is the stable code.
+
+    Attributes:
+        explanation: What was found, in one line.
+        cure: What the site can do about it, in one line.
+    """
+
+    explanation: str
+    cure: str
+
+    def __new__(cls, code: str, explanation: str = "", cure: str = "") -> Reason:
+        """Makes a member from its code, its meaning and its cure."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.explanation = explanation
+        member.cure = cure
+        return member
+
+    # Files
+    NOT_REGULAR = (
+        "not-a-regular-file",
+        "A link, pipe or device; intake follows none, so that it cannot leave the archive.",
+        "Put the file itself into the archive.",
+    )
+    UNREADABLE = (
+        "unreadable",
+        "The operating system did not let the file or folder be read.",
+        "Give the account that runs wardround the right to read it, then prepare again.",
+    )
+    NOT_DICOM = (
+        "not-dicom",
+        "The file is empty or no DICOM file.",
+        "Nothing, if it is a note or a label file; otherwise export the image again.",
+    )
+    DICOMDIR = (
+        "dicomdir",
+        "A DICOMDIR lists other files and holds no image.",
+        "Nothing; the archive is scanned without it.",
+    )
+    BROKEN_HEADER = (
+        "broken-header",
+        "A header element that intake needs cannot be read.",
+        "Export the image again from the system that holds the original.",
+    )
+    NO_IDENTITY = (
+        "no-identity",
+        "SOPClassUID, SOPInstanceUID or StudyInstanceUID is missing.",
+        "Export the image again; it cannot be told apart from others.",
+    )
+    # Cohort rule
+    NOT_AN_IMAGE = (
+        "not-an-image",
+        "A report, segmentation, presentation state or other object without an image.",
+        "Nothing; it is not what a study of images asks for.",
+    )
+    SECONDARY_CAPTURE = (
+        "secondary-capture",
+        "A secondary capture: a screenshot, a dose sheet or a scanned page.",
+        "Nothing; add the original image if it is missing.",
+    )
+    FOR_PROCESSING = (
+        "for-processing",
+        "Raw detector data that the maker's software has yet to turn into an image.",
+        "Export the image for presentation as well.",
+    )
+    OTHER_MODALITY = (
+        "other-modality",
+        "Modality is none that the study asks for.",
+        "Nothing, if the study's cohort rule is right.",
+    )
+    OTHER_BODY_PART = (
+        "other-body-part",
+        "BodyPartExamined is none that the study asks for, or is empty.",
+        "Check how this device fills BodyPartExamined; tell the consortium if its word differs.",
+    )
+    OTHER_VIEW = (
+        "other-view",
+        "ViewPosition is none that the study asks for, or is empty.",
+        "Check how this device fills ViewPosition; tell the consortium if its word differs.",
+    )
+    IMAGE_TYPE = (
+        "image-type",
+        "ImageType is one that the study leaves out, such as a localizer.",
+        "Nothing; it is not a diagnostic image of this study.",
+    )
+    BURNED_IN = (
+        "burned-in-annotation",
+        "The header says that text is burned into the image; it may name the patient.",
+        "Export the image without annotation.",
+    )
+    NO_PATIENT = (
+        "no-patient",
+        "PatientID is missing, so the split by patient cannot be made with certainty.",
+        "Give each patient a pseudonym in PatientID when the archive is exported.",
+    )
+    # Labels
+    LABEL_MISSING = (
+        "label-missing",
+        "No row of the label file names this imaging study, or the row has no label.",
+        "Add a row with its StudyInstanceUID and the label.",
+    )
+    LABEL_OUT_OF_RANGE = (
+        "label-out-of-range",
+        "The label is no class number of the study.",
+        "Write the number of the class, counted from 0.",
+    )
+    LABEL_CONFLICT = (
+        "label-conflict",
+        "Several rows name this imaging study and give different labels.",
+        "Keep the row that is right.",
+    )
+    LABEL_KEYS_DISAGREE = (
+        "label-keys-disagree",
+        "StudyInstanceUID and AccessionNumber point to different rows or imaging studies.",
+        "Correct the row's keys, or leave AccessionNumber empty.",
+    )
+    ACCESSION_SHARED = (
+        "accession-shared",
+        "Several imaging studies share this AccessionNumber, and the row has no StudyInstanceUID.",
+        "Name the imaging study by StudyInstanceUID.",
+    )
+    # Copies
+    DUPLICATE_COPY = (
+        "duplicate-copy",
+        "A further copy of an image that is already counted.",
+        "Nothing; one copy is used.",
+    )
+    DUPLICATE_CONFLICT = (
+        "duplicate-conflict",
+        "Files with one SOPInstanceUID differ in header or pixels; none of them is used.",
+        "Find out which one is right and take the others out of the archive.",
+    )
+    MIXED_PATIENTS = (
+        "mixed-patients",
+        "Instances of one imaging study name different patients.",
+        "Correct PatientID or IssuerOfPatientID where patients were merged or mistaken.",
+    )
+    # Pixels
+    CHANGED = (
+        "changed-meanwhile",
+        "The file changed between scan and decoding.",
+        "Prepare again once nothing writes into the archive.",
+    )
+    NO_PIXELS = (
+        "no-pixels",
+        "The file holds no pixel data, or its description is missing.",
+        "Export the image again with its pixels.",
+    )
+    COLOUR = (
+        "colour",
+        "A colour or palette image; the model takes grey images only.",
+        "Export the grey original.",
+    )
+    MULTI_FRAME = (
+        "multi-frame",
+        "Several frames in one instance; this study takes single images.",
+        "Export single-frame instances.",
+    )
+    POLARITY = (
+        "polarity-contradiction",
+        "PhotometricInterpretation and PresentationLUTShape contradict each other.",
+        "Correct the device's export settings; guessing would invert the image.",
+    )
+    TOO_LARGE = (
+        "too-large",
+        "File or image is larger than intake takes; it may be a decompression bomb.",
+        "Check the image; export it in its usual size.",
+    )
+    TRUNCATED = (
+        "truncated",
+        "There are fewer pixel bytes than Rows and Columns ask for.",
+        "Export the image again.",
+    )
+    SIZE_MISMATCH = (
+        "size-mismatch",
+        "The compressed image's own size or depth differs from what the header says.",
+        "Export the image again, uncompressed if need be.",
+    )
+    NO_DECODER = (
+        "no-decoder",
+        "No decoder is pinned for this transfer syntax, or it is not installed.",
+        "Install wardround[site] in full, or export in an uncompressed transfer syntax.",
+    )
+    TWELVE_BIT_JPEG = (
+        "twelve-bit-jpeg",
+        "JPEG Extended with 12 bits; no decoder that all sites share reads it exactly.",
+        "Export in an uncompressed or lossless transfer syntax.",
+    )
+    DECODE_FAILED = (
+        "decode-failed",
+        "The decoder refused the compressed image.",
+        "Export the image again.",
+    )
+    BROKEN_LUT = (
+        "broken-lut",
+        "Rescale, modality LUT, VOI LUT or window cannot be applied as written.",
+        "Correct the device's export settings.",
+    )
+    CONSTANT = (
+        "constant-image",
+        "Every pixel is equal or padding; there is nothing to see.",
+        "Nothing, if the exposure failed; otherwise export the image again.",
+    )

@@ -1,0 +1,1 @@
+"""Many virtual hospitals on one machine, running the code that real ones run."""

@@ -1,0 +1,1 @@
+"""What protection and convenience cost, measured against goals and against the usual ways."""

@@ -1,0 +1,1 @@
+"""The page a clinician reads: figures, words and one template, from results alone."""

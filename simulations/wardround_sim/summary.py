@@ -1,0 +1,36 @@
+"""The last words of a run on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from wardround_sim.results import ALL, Auc, Results
+
+
+def print_summary(results: Results, out: Path, console: Console) -> None:
+    """Prints AUC by hospital and arm, what it took, and where the report is."""
+    table = Table(title=f"{results.scenario}: AUC on patients never seen", title_justify="left")
+    table.add_column("hospital")
+    for arm in results.arms:
+        table.add_column(arm.replace("_", "-"), justify="right")
+    for scope in (ALL, *results.site_names):
+        table.add_row(scope, *(_cell(results.auc[arm], scope) for arm in results.arms))
+    console.print(table)
+    rounds = results.rounds
+    if results.status != "complete":
+        console.print(f"[bold red]The run ended short:[/bold red] {results.reason}")
+    console.print(
+        f"{rounds.completed} of {rounds.planned} rounds, {rounds.void} void; "
+        f"{results.wall_s:.0f} s; model {results.model_sha256[:16]}; seed {results.seed}"
+    )
+    console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+
+
+def _cell(row: dict[str, Auc | None], scope: str) -> str:
+    if scope not in row:
+        return "-"
+    found = row[scope]
+    return "one class" if found is None else f"{found.auc:.3f} ({found.low:.2f}-{found.high:.2f})"

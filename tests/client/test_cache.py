@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from wardround_client.cache import CachedPixels, CacheKey, PixelCache, open_pixel_cache
+from wardround_client.decode import DecodedImage
+from wardround_client.pixels import SCALE
+from wardround_client.quarantine import Reason
+from wardround_common.errors import StateError
+
+SHAPE = (3, 4)
+
+
+def _key(name: str, size: int = 1, mtime: int = 1) -> CacheKey:
+    path = name.encode()
+    return CacheKey(path=path, sop_instance_uid=f"uid {name}", size_bytes=size, mtime_ns=mtime)
+
+
+def _image(value: int) -> DecodedImage:
+    return DecodedImage(pixels=np.full(SHAPE, value, np.int16), sha256=f"{value}")
+
+
+def _values(cache: PixelCache, *names: str) -> list[float]:
+    """First pixel of each image, as stored."""
+    entries = cache.entries([_key(name) for name in names])
+    rows = np.array([entries[name.encode()].row for name in names], np.int64)
+    images = CachedPixels(cache.pixels_path, SHAPE).gather(rows)
+    return [float(value) * SCALE for value in images[:, 0, 0, 0]]
+
+
+def test_images_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(-7)), (_key("b"), Reason.COLOUR), (_key("c"), _image(9))])
+        assert _values(cache, "c", "a", "c") == [9, -7, 9]
+        assert cache.entries([_key("b")])[b"b"].reason == Reason.COLOUR
+
+
+def test_gathered_images_are_float32_with_one_channel(tmp_path: Path) -> None:
+    pixels = np.arange(-6, 6, dtype=np.int16).reshape(SHAPE) * 2000
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), DecodedImage(pixels=pixels, sha256=""))])
+        found = CachedPixels(cache.pixels_path, SHAPE).gather(np.array([0, 0]))
+    assert found.dtype == np.float32 and found.shape == (2, 1, *SHAPE)
+    assert np.array_equal(found[1, 0], pixels.astype(np.float32) / SCALE)
+
+
+@pytest.mark.parametrize("changed", [_key("a", size=2), _key("a", mtime=2)])
+def test_a_changed_file_is_not_known(tmp_path: Path, changed: CacheKey) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(1))])
+        assert not cache.entries([changed])
+        assert cache.entries([_key("a")])
+
+
+def test_reasons_that_may_pass_are_tried_again(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), Reason.NO_DECODER)])
+        assert not cache.entries([_key("a")])
+
+
+def test_removed_images_leave_the_disk(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key(name), _image(n)) for n, name in enumerate("abcd")])
+        cache.keep_only([b"b", b"d"])
+        cache.remove_old_files()
+        assert _values(cache, "d", "b") == [3, 1]
+        assert not cache.entries([_key("a")])
+    assert [path.stat().st_size for path in tmp_path.glob("*.i16")] == [2 * 2 * 3 * 4]
+
+
+def test_a_reader_of_the_old_file_still_sees_the_old_images(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key(name), _image(n)) for n, name in enumerate("abc")])
+        reader = CachedPixels(cache.pixels_path, SHAPE)
+        cache.keep_only([b"c"])
+        cache.add([(_key("x"), _image(77))])
+        assert reader.gather(np.array([1]))[0, 0, 0, 0] * SCALE == 1
+
+
+def test_bytes_of_an_interrupted_write_are_dropped(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(1))])
+        path = cache.pixels_path
+    with path.open("ab") as file:
+        file.write(b"half an image")
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("b"), _image(2))])
+        assert _values(cache, "a", "b") == [1, 2]
+
+
+def test_a_cut_pixel_file_is_made_anew(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(1))])
+        path = cache.pixels_path
+    os.truncate(path, 5)
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        assert not cache.entries([_key("a")])
+        cache.add([(_key("a"), _image(4))])
+        assert _values(cache, "a") == [4]
+
+
+def test_a_row_number_is_never_used_twice_in_one_file(tmp_path: Path) -> None:
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(1))])
+        cache.add([(_key("a"), Reason.COLOUR)])
+        path = cache.pixels_path
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("b"), _image(2))])
+        assert cache.pixels_path == path
+        assert cache.entries([_key("b")])[b"b"].row == 1
+
+
+def test_an_image_of_another_shape_is_our_own_mistake(tmp_path: Path) -> None:
+    wrong: NDArray[np.int16] = np.zeros((2, 2), np.int16)
+    with open_pixel_cache(tmp_path, SHAPE) as cache, pytest.raises(ValueError, match="shape"):
+        cache.add([(_key("a"), DecodedImage(pixels=wrong, sha256=""))])
+
+
+def test_a_missing_pixel_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="prepare the site again"):
+        CachedPixels(tmp_path / "pixels-0.i16", SHAPE)

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    HTJ2K,
+    MPEG2MPML,
+    UID,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from wardround_client import decode, headers
+from wardround_client.decode import DecodedImage, decode_file
+from wardround_client.quarantine import Reason
+from wardround_common.plan import Preprocessing
+
+SMALL = Preprocessing(rows=24, columns=24)
+Make = Callable[..., Dataset]
+Save = Callable[[Dataset, Path], Path]
+Decode = Callable[[Dataset], DecodedImage | Reason]
+
+
+@pytest.fixture
+def decoded(tmp_path: Path, save_image: Save) -> Decode:
+    """Saves a dataset and decodes the file."""
+
+    def run(dataset: Dataset) -> DecodedImage | Reason:
+        path = save_image(dataset, tmp_path / "image.dcm")
+        return decode_file(path, SMALL, sop_instance_uid=dataset.SOPInstanceUID)
+
+    return run
+
+
+@pytest.fixture
+def plain(new_image: Make, new_picture: Any) -> Callable[..., Dataset]:
+    return lambda **elements: new_image(new_picture(3), 3, **elements)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_every_lossless_syntax_gives_the_same_image(
+    decoded: Decode, plain: Make, syntax: UID
+) -> None:
+    native = decoded(plain())
+    image = plain()
+    image.compress(syntax, generate_instance_uid=False)
+    compressed = decoded(image)
+    assert isinstance(native, DecodedImage) and isinstance(compressed, DecodedImage)
+    assert compressed.sha256 == native.sha256
+    assert np.array_equal(compressed.pixels, native.pixels)
+
+
+def test_another_picture_has_another_hash(decoded: Decode, plain: Make) -> None:
+    first, pixels = decoded(plain()), bytearray(plain().PixelData)
+    pixels[0] ^= 1
+    second = decoded(plain(PixelData=bytes(pixels)))
+    assert isinstance(first, DecodedImage) and isinstance(second, DecodedImage)
+    assert first.sha256 != second.sha256
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"PixelData": None}, Reason.NO_PIXELS),
+        ({"Rows": None}, Reason.NO_PIXELS),
+        ({"Rows": 41}, Reason.TRUNCATED),
+        ({"Rows": 60000, "Columns": 60000}, Reason.TOO_LARGE),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, Reason.COLOUR),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "YBR_FULL"}, Reason.COLOUR),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, Reason.COLOUR),
+        ({"NumberOfFrames": 2}, Reason.MULTI_FRAME),
+        ({"BitsStored": 17}, Reason.BROKEN_HEADER),
+        ({"PresentationLUTShape": "INVERSE"}, Reason.POLARITY),
+        ({"RescaleSlope": 0, "RescaleIntercept": 0}, Reason.BROKEN_LUT),
+        ({"RescaleSlope": 2}, Reason.BROKEN_LUT),
+        ({"WindowCenter": 100, "WindowWidth": 0}, Reason.BROKEN_LUT),
+        ({"PixelData": bytes(40 * 32 * 2)}, Reason.CONSTANT),
+    ],
+)
+def test_what_cannot_be_read_with_certainty_has_its_reason(
+    decoded: Decode, plain: Make, elements: dict[str, Any], reason: Reason
+) -> None:
+    assert decoded(plain(**elements)) == reason
+
+
+def _compressed(plain: Make, syntax: UID, stream: bytes, **elements: Any) -> Dataset:
+    image = plain(PixelData=encapsulate([stream]), **elements)
+    image.file_meta.TransferSyntaxUID = syntax
+    image["PixelData"].VR = "OB"
+    image["PixelData"].is_undefined_length = True
+    return image
+
+
+def test_syntaxes_without_pinned_decoder_are_refused(decoded: Decode, plain: Make) -> None:
+    assert decoded(_compressed(plain, MPEG2MPML, b"\0\0")) == Reason.NO_DECODER
+
+
+def test_twelve_bit_extended_jpeg_is_refused(decoded: Decode, plain: Make) -> None:
+    header = b"\xff\xd8\xff\xc1" + b"\x00\x0b\x0c" + b"\x00\x28\x00\x20\x01\x01\x11\x00"
+    image = _compressed(plain, JPEGExtended12Bit, header + b"\xff\xd9")
+    assert decoded(image) == Reason.TWELVE_BIT_JPEG
+
+
+def test_a_codestream_larger_than_its_header_never_reaches_the_decoder(
+    decoded: Decode, plain: Make, new_picture: Any, new_image: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = new_image(new_picture(0, (200, 300)))
+    large.compress(JPEG2000Lossless, generate_instance_uid=False)
+    image = plain(PixelData=large.PixelData)
+    image.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    image["PixelData"].is_undefined_length = True
+    monkeypatch.setattr(decode, "get_decoder", lambda _: pytest.fail("a decoder was asked"))
+    assert decoded(image) == Reason.SIZE_MISMATCH
+
+
+def test_a_broken_codestream_is_refused(decoded: Decode, plain: Make) -> None:
+    image = plain()
+    image.compress(JPEG2000Lossless, generate_instance_uid=False)
+    image.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(60)])
+    assert isinstance(decoded(image), Reason)
+    assert decoded(_compressed(plain, HTJ2K, b"nothing")) == Reason.DECODE_FAILED
+
+
+def test_a_panicking_decoder_stops_nothing(decoded: Decode, plain: Make) -> None:
+    too_long = bytes([0x81, 7]) * 20  # 20 runs of 128 where 1280 values are wanted
+    offsets = [2, 64, 64 + len(too_long)] + 13 * [0]
+    header = b"".join(number.to_bytes(4, "little") for number in offsets)
+    assert decoded(_compressed(plain, RLELossless, header + 2 * too_long)) == Reason.DECODE_FAILED
+
+
+def test_a_missing_plugin_is_no_decoder(
+    decoded: Decode, plain: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = plain()
+    image.compress(RLELossless, generate_instance_uid=False)
+    monkeypatch.setitem(decode._PLUGINS, RLELossless, "not installed")
+    assert decoded(image) == Reason.NO_DECODER
+
+
+def test_bits_above_bits_stored_are_removed(decoded: Decode, plain: Make, new_picture: Any) -> None:
+    clean = decoded(plain())
+    overlaid = new_picture(3) | np.uint16(0x7000)
+    marked = decoded(plain(PixelData=overlaid.tobytes()))
+    assert isinstance(clean, DecodedImage) and isinstance(marked, DecodedImage)
+    assert marked.sha256 == clean.sha256
+
+
+def test_signed_values_keep_their_sign(decoded: Decode, plain: Make, new_picture: Any) -> None:
+    signed = (new_picture(3).astype(np.int32) - 2048).astype(np.int16)
+    twelve_bits = (signed & 0x0FFF).astype(np.uint16)
+    unsigned = decoded(plain())
+    found = decoded(plain(PixelData=twelve_bits.tobytes(), PixelRepresentation=1))
+    assert isinstance(unsigned, DecodedImage) and isinstance(found, DecodedImage)
+    assert np.abs(found.pixels.astype(int) - unsigned.pixels).max() <= 1
+
+
+def test_a_file_replaced_since_the_scan_is_not_used(
+    tmp_path: Path, plain: Make, save_image: Save
+) -> None:
+    path = save_image(plain(), tmp_path / "a.dcm")
+    assert decode_file(path, SMALL, sop_instance_uid="2.25.9") == Reason.CHANGED
+    assert decode_file(tmp_path / "gone", SMALL, sop_instance_uid="1") == Reason.UNREADABLE
+
+
+def test_a_transfer_syntax_of_two_values_is_a_broken_header(
+    decoded: Decode, plain: Make, tmp_path: Path
+) -> None:
+    decoded(plain())
+    path = tmp_path / "image.dcm"
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1", b"1.2.840\\10008.1.2.1"))
+    found = decode_file(path, SMALL, sop_instance_uid=plain().SOPInstanceUID)
+    assert found == Reason.BROKEN_HEADER
+
+
+def test_a_file_beyond_the_limit_is_not_read(
+    decoded: Decode, plain: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(headers, "MAXIMUM_FILE_BYTES", 1000)
+    assert decoded(plain()) == Reason.TOO_LARGE
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
+@given(position=st.integers(132, 1400), junk=st.binary(min_size=1, max_size=20))
+def test_any_damage_gives_an_image_or_a_reason(
+    decoded: Decode, plain: Make, tmp_path: Path, position: int, junk: bytes
+) -> None:
+    decoded(plain())
+    path = tmp_path / "image.dcm"
+    content = bytearray(path.read_bytes())
+    content[position : position + len(junk)] = junk
+    path.write_bytes(content)
+    found = decode_file(path, SMALL, sop_instance_uid=plain().SOPInstanceUID)
+    assert isinstance(found, DecodedImage | Reason)
+
+
+def test_real_files_are_read_alike_in_every_syntax(shared_data: Path) -> None:
+    folder = shared_data / "dicom_corpus" / "pydicom_data"
+    images = {}
+    for name in ("693_UNCR", "693_J2KR", "JPEG-LL", "mlut_18", "vlut_04"):
+        path = folder / f"{name}.dcm"
+        uid = decode.open_dataset(path).SOPInstanceUID
+        image = decode_file(path, SMALL, sop_instance_uid=uid)
+        assert isinstance(image, DecodedImage), name
+        images[name] = image
+    assert images["693_UNCR"].sha256 == images["693_J2KR"].sha256
+
+
+def test_big_endian_pixels_are_read(decoded: Decode, plain: Make, new_picture: Any) -> None:
+    image = plain(PixelData=new_picture(3).astype(">u2").tobytes())
+    image.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    little, big = decoded(plain()), decoded(image)
+    assert isinstance(little, DecodedImage) and isinstance(big, DecodedImage)
+    assert little.sha256 == big.sha256

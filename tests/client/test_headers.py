@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import logging
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from wardround_client import headers
+from wardround_client.headers import open_dataset, read_header
+from wardround_client.quarantine import Reason
+from wardround_common.errors import DicomError
+
+Make = Callable[..., Dataset]
+Save = Callable[[Dataset, Path], Path]
+Picture = Callable[..., object]
+
+
+def _reason(path: Path) -> str:
+    with pytest.raises(DicomError) as caught:
+        read_header(path)
+    return caught.value.reason
+
+
+def test_a_header_is_stripped_and_in_capitals(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    image = new_image(new_picture(), PatientID=" MRN1 ", Modality="CR ", PatientSex="F")
+    image.PatientAge = "006M"
+    header = read_header(save_image(image, tmp_path / "a"))
+    assert (header.patient_id, header.modality, header.sex) == ("MRN1", "CR", "F")
+    assert header.image_type == "ORIGINAL\\PRIMARY"
+    assert header.age_years == pytest.approx(0.5)
+
+
+def test_age_comes_from_the_birth_date_where_none_is_stated(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    dates = {"PatientBirthDate": "19700101", "StudyDate": "20200101"}
+    image = new_image(new_picture(), **dates)
+    age = read_header(save_image(image, tmp_path / "a")).age_years
+    assert age == pytest.approx(50, abs=0.01)
+
+
+def test_the_same_record_number_in_two_character_sets_is_the_same_text(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    found = set()
+    for charset in ("ISO_IR 100", "ISO_IR 192"):
+        image = new_image(new_picture(), PatientID="Mü1", SpecificCharacterSet=charset)
+        found.add(read_header(save_image(image, tmp_path / charset)).patient_id)
+    assert found == {"Mü1"}
+
+
+@pytest.mark.parametrize("content", [b"", b"root:x:0:0\n" * 40, b"\0" * 300, b"DICM"])
+def test_what_is_no_dicom_is_not_read_as_dicom(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert _reason(tmp_path / "a") == Reason.NOT_DICOM
+
+
+def test_a_file_without_preamble_is_read(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    path = save_image(new_image(new_picture()), tmp_path / "a")
+    path.write_bytes(path.read_bytes()[132:])
+    assert read_header(path).modality == "CR"
+
+
+def test_an_instance_without_identity_is_refused(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    image = new_image(new_picture(), StudyInstanceUID=None)
+    assert _reason(save_image(image, tmp_path / "a")) == Reason.NO_IDENTITY
+
+
+def test_a_deflated_bomb_is_refused_before_it_is_inflated(
+    tmp_path: Path,
+    new_image: Make,
+    new_picture: Picture,
+    save_image: Save,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = new_image(new_picture())
+    image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    path = save_image(image, tmp_path / "a")
+    assert read_header(path).modality == "CR"
+    monkeypatch.setattr(headers, "MAXIMUM_FILE_BYTES", 1 << 20)
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    bomb = deflater.compress(bytes(8 << 20)) + deflater.flush()
+    content = path.read_bytes()
+    start = len(content) - len(content.split(b"1.2.840.10008.1.2.1.99")[1])
+    path.write_bytes(content[:start] + bomb)
+    assert _reason(path) == Reason.TOO_LARGE
+
+
+def test_reading_neither_warns_nor_logs_a_value(
+    tmp_path: Path,
+    new_image: Make,
+    new_picture: Picture,
+    save_image: Save,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = new_image(new_picture(), PatientAge="PHILEAKED", AccessionNumber="PHILEAK" * 9)
+        path = save_image(image, tmp_path / "a")
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        read_header(path)
+    assert not heard
+    assert "PHILEAK" not in caplog.text
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(position=st.integers(0, 900), junk=st.binary(min_size=1, max_size=40))
+def test_any_damage_gives_a_header_or_a_reason(
+    tmp_path: Path,
+    new_image: Make,
+    new_picture: Picture,
+    save_image: Save,
+    position: int,
+    junk: bytes,
+) -> None:
+    path = save_image(new_image(new_picture(), SpecificCharacterSet="ISO_IR 192"), tmp_path / "a")
+    content = bytearray(path.read_bytes())
+    content[position : position + len(junk)] = junk
+    path.write_bytes(content)
+    try:
+        read_header(path)
+    except DicomError as error:
+        assert Reason(error.reason)
+
+
+def test_a_missing_transfer_syntax_is_the_one_that_was_read_with(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    path = save_image(new_image(new_picture()), tmp_path / "a")
+    content = path.read_bytes()
+    path.write_bytes(content[content.index(b"\x08\x00\x08\x00CS") :])
+    assert open_dataset(path).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
