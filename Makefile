@@ -38,8 +38,8 @@ format: $(STAMP) ## Put the code into the project's form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## Measure costs against the goals (ARGS goes to each benchmark).
-	@set -e; for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+bench: $(STAMP) ## Measure costs against the goals (ARGS="masking --quick" for less).
+	$(BIN)/python -m wardround_sim.bench --out results/bench-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
 
 clean: ## Remove .venv, caches and build products; results stay.
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

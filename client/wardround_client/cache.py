@@ -68,9 +68,10 @@ class CachedPixels:
         row_bytes = 2 * shape[0] * shape[1]
         try:
             count = path.stat().st_size // row_bytes
-            self._rows = np.memmap(path, np.int16, "r", shape=(count, row_bytes // 2))
+            mapped = np.memmap(path, np.int16, "r", shape=(count, row_bytes // 2))
         except (OSError, ValueError):
             raise StateError(f"{path}: missing or empty; prepare the site again") from None
+        self._rows = mapped.view(np.ndarray)  # plain arrays are indexed faster
         self._shape = shape
 
     def __len__(self) -> int:
@@ -83,8 +84,8 @@ class CachedPixels:
         Returns:
             float32, shape (n, 1, rows, columns), standard deviations from the image's mean.
         """
-        taken = np.take(self._rows, rows, axis=0)
-        images = np.multiply(taken, np.float32(1 / SCALE), dtype=np.float32)
+        images = np.take(self._rows, rows, axis=0).astype(np.float32)
+        images *= np.float32(1 / SCALE)  # a power of two: exact
         return images.reshape(len(rows), 1, *self._shape)
 
 

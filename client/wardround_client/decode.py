@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +77,10 @@ def decode_file(
     try:
         with quiet(), np.errstate(all="ignore"):
             dataset = open_dataset(path)
-            if text_of(dataset, "SOPInstanceUID") != sop_instance_uid:
-                return Reason.CHANGED
+            found = text_of(dataset, "SOPInstanceUID")
+            if found != sop_instance_uid:
+                # pydicom gives up a whole file whose encapsulated pixels have no end.
+                return Reason.CHANGED if found else Reason.TRUNCATED
             stored = stored_values(dataset)
             pixels = model_pixels(dataset, stored, preprocessing)
     except DicomError as error:
@@ -100,14 +103,17 @@ def stored_values(dataset: FileDataset) -> NDArray[np.int32]:
     plugin = _plugin_for(dataset)
     try:
         decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        array, _ = decoder.as_array(dataset, index=0, raw=True, decoding_plugin=plugin)
+        # pydicom would cut values to BitsStored before we can see that they exceed it.
+        options: Any = {"raw": True, "correct_unused_bits": False, "decoding_plugin": plugin}
+        array, _ = decoder.as_array(dataset, index=0, **options)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException:  # decoders may raise anything; a panic in Rust is no Exception
         raise DicomError(Reason.DECODE_FAILED) from None
     if array.shape != (layout.rows, layout.columns):
         raise DicomError(Reason.SIZE_MISMATCH)
-    return _stored_bits(array, layout, padded=not plugin)
+    packed = not plugin or dataset.file_meta.TransferSyntaxUID == uid.RLELossless
+    return _stored_bits(array, layout, packed=packed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,16 +221,22 @@ def _plugin_for(dataset: FileDataset) -> str:
     return _PLUGINS[syntax]
 
 
-def _stored_bits(array: NDArray[np.generic], layout: _Layout, *, padded: bool) -> NDArray[np.int32]:
-    """Keeps BitsStored bits below HighBit and extends the sign.
+def _stored_bits(array: NDArray[np.generic], layout: _Layout, *, packed: bool) -> NDArray[np.int32]:
+    """Keeps BitsStored bits and extends the sign.
 
-    ``padded`` says that the container is native and may carry foreign bits; a compressed image
-    that exceeds BitsStored contradicts its header instead.
+    A codec's values are right-aligned, whatever HighBit says, and must fit BitsStored. Others
+    are ``packed``: they end at HighBit, and bits around them are foreign.
+
+    Raises:
+        DicomError: A codec's value needs more bits than the header allows.
     """
     kind = np.int32 if layout.signed else np.uint32
+    high_bit = layout.high_bit if packed else layout.bits_stored - 1
     wide = array.astype(kind)
-    kept = (wide << kind(31 - layout.high_bit)) >> kind(32 - layout.bits_stored)
-    if not padded and not np.array_equal(kept, wide):
+    kept = (wide << kind(31 - high_bit)) >> kind(32 - layout.bits_stored)
+    # Some codecs leave the sign's extension to the reader: such values are not negative yet.
+    unextended = (wide >= 0) & (wide.astype(np.int64) < 1 << layout.bits_stored)
+    if not packed and not ((kept == wide) | unextended).all():
         raise DicomError(Reason.SIZE_MISMATCH)
     if layout.bits_stored == 32 and not layout.signed and int(kept.max()) > np.iinfo(np.int32).max:
         raise DicomError(Reason.TOO_LARGE)

@@ -155,7 +155,7 @@ class _Reader:
     def _read_choice(self, node: yaml.Node, choices: Any, key: str) -> Any:
         found = self.read(node, type(choices[0]), key)
         if found not in choices:
-            self._refuse(node, key, repr(found), "one of " + ", ".join(map(str, choices)))
+            self._refuse(node, key, _shown(found), "one of " + ", ".join(map(str, choices)))
         return found
 
     def _read_scalar(self, node: yaml.Node, kind: Any, key: str) -> Any:
@@ -175,7 +175,7 @@ class _Reader:
         number = kind is float and not quoted and _FLOAT.fullmatch(text)
         if number and math.isfinite(float(text)):
             return float(text)
-        return self._refuse(node, key, repr(text), _EXPECTED[kind])
+        return self._refuse(node, key, _shown(text), _EXPECTED[kind])
 
     def _refuse(self, node: yaml.Node, key: str, got: str, expected: str) -> NoReturn:
         line = node.start_mark.line + 1
@@ -193,5 +193,10 @@ _EXPECTED = {
 
 def _kind_of(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
-        return repr(node.value)
+        return _shown(node.value)
     return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
+
+
+def _shown(value: str | int) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

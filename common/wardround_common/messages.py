@@ -215,8 +215,6 @@ def _decode_array(array: Array) -> NDArray[np.generic]:
     size = math.prod(array.shape)
     if min(array.shape, default=0) < 0 or size > MAXIMUM_VALUES:
         raise ProtocolError(f"array: got an impossible shape, expected {MAXIMUM_VALUES} values")
-    if not 0 <= len(array.data) - 4 * size <= _NPY_HEADER_BYTES:
-        raise ProtocolError(f"array: got {len(array.data)} bytes for {size} values")
     return _read_npy(array.data, np.dtype(array.dtype), tuple(array.shape))
 
 

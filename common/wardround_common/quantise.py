@@ -159,7 +159,8 @@ def _quantise(values: Floats, segment: Segment, scale: float, out: Words) -> Non
     scratch = np.empty(min(_CHUNK, segment.size), np.float64)
     for start in range(0, segment.size, _CHUNK):
         part = values[start : start + _CHUNK]
-        rounded = np.multiply(part, factor, out=scratch[: part.size])
+        # In float64: single precision would round products up, beyond q_max, and wrap the sum.
+        rounded = np.multiply(part, factor, out=scratch[: part.size], dtype=np.float64)
         np.rint(rounded, out=rounded)
         signed[start : start + part.size] = rounded
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import warnings
@@ -11,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from wardround_common.config import read_config
 from wardround_common.errors import WardroundError
+
+from wardround_sim.scenario import Scenario
 
 USAGE_ERROR = 2
 ENDED_SHORT = 3
@@ -55,7 +58,20 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--out", type=Path, required=True, help="new folder, one folder a hospital")
     synth.add_argument("--seed", type=int, help="instead of the scenario's own seed")
     synth.set_defaults(run=_synth)
+    compare = commands.add_parser("compare", help="show several runs of a scenario side by side")
+    compare.add_argument("runs", type=Path, nargs="+", help="folders that run wrote")
+    compare.set_defaults(run=_compare)
     return parser
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from wardround_sim.comparison import print_comparison, require_comparable
+    from wardround_sim.results import read_results
+
+    runs = [read_results(folder / "results.json") for folder in options.runs]
+    require_comparable(runs)
+    print_comparison(runs, Console())
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -84,10 +100,6 @@ def _synth(options: argparse.Namespace) -> int:
     return 0
 
 
-def _scenario(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    import dataclasses
-
-    from wardround_sim.scenario import Scenario
-
+def _scenario(options: argparse.Namespace) -> Scenario:
     scenario = read_config(options.scenario, Scenario)
     return scenario if options.seed is None else dataclasses.replace(scenario, seed=options.seed)

@@ -25,6 +25,7 @@ from wardround_server.model_state import ModelState
 
 from wardround_sim import results as r
 from wardround_sim.assessment import Scores, SiteScores
+from wardround_sim.report.words import WORK_LABELS
 from wardround_sim.virtual import VirtualFederation
 
 _RELIABILITY_BINS = 10
@@ -119,13 +120,16 @@ def auc_tables(
             if values is not None:
                 aucs[arm][site] = _auc(values, found.labels)
                 rocs[arm][site] = _roc(values, found.labels)
-    labels = np.concatenate([found.labels for found in scores.values()])
-    for arm in ("federated", "pooled"):
-        if arm in aucs:
-            values = np.concatenate([getattr(found, arm) for found in scores.values()])
-            aucs[arm][r.ALL], rocs[arm][r.ALL] = _auc(values, labels), _roc(values, labels)
-    if "local" in aucs:
-        aucs["local"][r.ALL] = _mean_local_auc(scores)
+    both = {s: found for s, found in scores.items() if len(set(found.labels.tolist())) > 1}
+    scopes = {r.ALL: scores} | ({r.TWO_CLASS: both} if both and len(both) < len(scores) else {})
+    for scope, chosen in scopes.items():
+        labels = np.concatenate([found.labels for found in chosen.values()])
+        for arm in ("federated", "pooled"):
+            if arm in aucs:
+                values = np.concatenate([getattr(found, arm) for found in chosen.values()])
+                aucs[arm][scope], rocs[arm][scope] = _auc(values, labels), _roc(values, labels)
+        if "local" in aucs:
+            aucs["local"][scope] = _mean_local_auc(chosen, owners=tuple(both))
     return dict(aucs), dict(rocs)
 
 
@@ -144,10 +148,11 @@ def calibrate(scores: Mapping[str, SiteScores]) -> r.Calibration:
     return r.Calibration(bins=tuple(bins), expected_calibration_error=error)
 
 
-def _mean_local_auc(scores: Mapping[str, SiteScores]) -> r.Auc | None:
-    """Mean over two-class hospitals' own models of their AUC on all test examples."""
+def _mean_local_auc(
+    scores: Mapping[str, SiteScores], *, owners: tuple[str, ...]
+) -> r.Auc | None:
+    """Mean over the owners' models of their AUC on all test examples of ``scores``."""
     labels = np.concatenate([found.labels for found in scores.values()])
-    owners = [site for site, found in scores.items() if len(set(found.labels.tolist())) > 1]
     found_aucs = [
         _auc(np.concatenate([found.local[owner] for found in scores.values()]), labels)
         for owner in owners
@@ -214,9 +219,9 @@ def _leg_seconds(lines: Lines) -> dict[str, float]:
     for line in lines:
         if line["event"] == "trained":
             seconds["training"] += line["seconds"]
-        elif "leg" in line:
+        elif line.get("leg") in WORK_LABELS:
             seconds[line["leg"]] += line["seconds"]
-    return {name: round(value, 6) for name, value in sorted(seconds.items())}
+    return {name: round(seconds[name], 6) for name in WORK_LABELS if name in seconds}
 
 
 def read_lines(path: Path) -> Lines:

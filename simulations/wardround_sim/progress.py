@@ -22,7 +22,7 @@ class Display:
         self._console = Console(stderr=True)
         self._title, self._sites = title, dict.fromkeys(sites, "waiting")
         self._bar = Progress(
-            TextColumn("{task.description:<28}"),
+            TextColumn("{task.description:<40}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),

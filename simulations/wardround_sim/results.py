@@ -26,6 +26,8 @@ from wardround_sim.typed_json import decode, schema
 
 FORMAT = 1
 ALL = "all"
+TWO_CLASS = "two_class_sites"
+"""Scope of all test examples but those of hospitals with one class; only where there are such."""
 ARMS = ("federated", "local", "pooled", "fine_tuned")
 MAXIMUM_ROC_POINTS = 100
 
@@ -294,9 +296,9 @@ class Results:
 
     def __post_init__(self) -> None:
         """Refuses arms and scopes that a reader could not place."""
-        scopes = {ALL, *self.site_names}
-        if len(scopes) != len(self.sites) + 1:
-            raise ValueError("sites: expected distinct names, none of them 'all'")
+        scopes = {ALL, TWO_CLASS, *self.site_names}
+        if len(scopes) != len(self.sites) + 2:
+            raise ValueError(f"sites: expected distinct names, none of them {ALL} or {TWO_CLASS}")
         for table in (self.auc, self.roc):
             unknown = set(table) - set(ARMS) | {s for arm in table.values() for s in arm} - scopes
             if unknown:
@@ -306,6 +308,12 @@ class Results:
     def site_names(self) -> tuple[str, ...]:
         """Names of the hospitals, in the order of the report."""
         return tuple(site.site for site in self.sites)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Scopes of the AUC tables: sums first, then the hospitals."""
+        partly = any(TWO_CLASS in scopes for scopes in self.auc.values())
+        return (ALL, *((TWO_CLASS,) if partly else ()), *self.site_names)
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from wardround_sim.pool import for_each_site
 from wardround_sim.progress import Display
 from wardround_sim.report.attempts import leg_costs, validation_curve
 from wardround_sim.report.page import write_report
+from wardround_sim.report.words import PHASE_LABELS
 from wardround_sim.scenario import Scenario
 from wardround_sim.synthetic.archive import write_hospital
 from wardround_sim.synthetic.hospital import SyntheticHospital
@@ -154,10 +155,10 @@ class _Run:
             by_name = {hospital.name: hospital for hospital in hospitals}
             folder = self._options.out / "sites"
             generate = partial(_generate, by_name, folder, scenario.seed)
-            self._for_each(generate, self._names, "generating archives", display)
+            self._for_each(generate, self._names, "generate", display)
         create_workspaces(self._federation, scenario.seed)
         prepare = partial(_prepare, self._federation)
-        found = self._for_each(prepare, self._names, "reading archives", display)
+        found = self._for_each(prepare, self._names, "prepare", display)
         self._prepare_s = {site: seconds for site, (_, seconds) in found.items()}
         return {site: report for site, (report, _) in found.items()}
 
@@ -191,7 +192,7 @@ class _Run:
         baselines: dict[str, Model] = {}
         if who:
             train = partial(train_baseline, self._federation)
-            baselines = self._for_each(train, who, "training baselines", display)
+            baselines = self._for_each(train, who, "baselines", display)
         arms = Arms(
             shared=outcome.state.model(),
             run=self._identity,
@@ -199,7 +200,7 @@ class _Run:
             fine_tuning=self._scenario.fine_tuning,
         )
         score = partial(score_site, self._federation, arms)
-        return self._for_each(score, self._names, "scoring test patients", display)
+        return self._for_each(score, self._names, "score", display)
 
     def collect(
         self,
@@ -260,7 +261,7 @@ class _Run:
     def _for_each(
         self, work: Callable[[str], Any], who: tuple[str, ...], phase: str, display: Display
     ) -> dict[str, Any]:
-        display.phase(phase, len(who))
+        display.phase(PHASE_LABELS[phase].lower(), len(who))
 
         def on_event(site: str, what: str) -> None:
             display.site(site, what)

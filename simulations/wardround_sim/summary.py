@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from wardround_sim.results import ALL, Auc, Results
+from wardround_sim.report.words import SCOPE_LABELS
+from wardround_sim.results import Auc, Results
 
 
 def print_summary(results: Results, out: Path, console: Console) -> None:
@@ -16,8 +17,8 @@ def print_summary(results: Results, out: Path, console: Console) -> None:
     table.add_column("hospital")
     for arm in results.arms:
         table.add_column(arm.replace("_", "-"), justify="right")
-    for scope in (ALL, *results.site_names):
-        table.add_row(scope, *(_cell(results.auc[arm], scope) for arm in results.arms))
+    for scope in results.scopes:
+        table.add_row(SCOPE_LABELS.get(scope, scope), *(_cell(results.auc[arm], scope) for arm in results.arms))
     console.print(table)
     rounds = results.rounds
     if results.status != "complete":

@@ -156,6 +156,45 @@ def test_bits_above_bits_stored_are_removed(decoded: Decode, plain: Make, new_pi
     assert marked.sha256 == clean.sha256
 
 
+def test_values_end_at_the_high_bit(decoded: Decode, plain: Make, new_picture: Any) -> None:
+    right = decoded(plain())
+    shifted = (new_picture(3) << np.uint16(4)) | np.uint16(0x000F)
+    left = decoded(plain(PixelData=shifted.tobytes(), HighBit=15))
+    assert isinstance(right, DecodedImage) and isinstance(left, DecodedImage)
+    assert left.sha256 == right.sha256
+
+
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_a_codec_with_more_bits_than_its_header_is_refused(
+    decoded: Decode, plain: Make, syntax: UID
+) -> None:
+    image = plain()
+    image.compress(syntax, generate_instance_uid=False)
+    image.BitsStored, image.HighBit = 10, 9
+    assert decoded(image) == Reason.SIZE_MISMATCH
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+def test_signed_values_are_the_same_in_every_syntax(
+    decoded: Decode, plain: Make, new_picture: Any, syntax: UID
+) -> None:
+    signed = (new_picture(3).astype(np.int32) - 2048).astype(np.int16)
+    native = decoded(plain(PixelData=signed.tobytes(), PixelRepresentation=1))
+    image = plain(PixelData=signed.tobytes(), PixelRepresentation=1)
+    image.compress(syntax, generate_instance_uid=False)
+    compressed = decoded(image)
+    assert isinstance(native, DecodedImage) and isinstance(compressed, DecodedImage)
+    assert compressed.sha256 == native.sha256
+
+
+def test_a_codec_may_leave_the_sign_to_the_reader() -> None:
+    layout = decode._Layout(
+        rows=1, columns=2, bits_allocated=16, bits_stored=12, high_bit=11, signed=True
+    )
+    stored = decode._stored_bits(np.array([[0x0FFF, 5]], np.uint16), layout, packed=False)
+    assert stored.tolist() == [[-1, 5]]
+
+
 def test_signed_values_keep_their_sign(decoded: Decode, plain: Make, new_picture: Any) -> None:
     signed = (new_picture(3).astype(np.int32) - 2048).astype(np.int16)
     twelve_bits = (signed & 0x0FFF).astype(np.uint16)

@@ -90,8 +90,8 @@ def test_a_voi_lut_follows_a_rescale(prepared: Prepare) -> None:
 
 
 def test_a_lut_shorter_than_it_says_is_refused(prepared: Prepare) -> None:
-    sequence = _lut(np.arange(100), 0)
-    sequence[0]["LUTDescriptor"].value = [4096, 0, 16]
+    sequence = _lut(np.arange(4096), 0)  # every pixel would still find an entry
+    sequence[0]["LUTDescriptor"].value = [5000, 0, 16]
     with pytest.raises(DicomError) as caught:
         prepared(VOILUTSequence=sequence)
     assert caught.value.reason == Reason.BROKEN_LUT
@@ -105,6 +105,16 @@ def test_padding_pixels_change_nothing_else(prepared: Prepare, new_picture: Any)
     assert np.all(found[:rows] == 0)
     assert found[rows:].std() == pytest.approx(1, abs=2e-3)
     assert not np.all(prepared(pixels=padded)[:rows] == 0)
+
+
+def test_pixels_beside_padding_are_not_darkened_by_it() -> None:
+    generator = np.random.default_rng(0)
+    image = (5000 + generator.integers(0, 9, (60, 60))).astype(np.float32)
+    valid = np.ones(image.shape, np.bool_)
+    valid[:6] = False  # 60 to 24 rows: 60 % of output row 2 is image
+    found = standardise(image, valid, STRETCH).astype(float) / SCALE
+    assert np.all(found[:2] == 0) and np.any(found[2] != 0)
+    assert abs(found[2].mean()) < 1
 
 
 def test_a_padding_range_is_left_out(prepared: Prepare, new_picture: Any) -> None:

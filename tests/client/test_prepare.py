@@ -125,6 +125,14 @@ def test_another_split_asks_for_another_preparation(hospital: Any, new_study: Ne
         open_examples(dataclasses.replace(hospital.config, test_fraction=0.5), new_study())
 
 
+def test_a_cut_pixel_file_is_never_read(hospital: Any, new_study: NewStudy) -> None:
+    prepare_site(hospital.fill(4).config, new_study())
+    (pixels,) = cache_folder(hospital.config, new_study()).glob("*.i16")
+    os.truncate(pixels, 3 * 24 * 24 * 2)
+    with pytest.raises(StateError, match="cut short"):
+        open_examples(hospital.config, new_study())
+
+
 def test_the_order_of_files_does_not_matter(hospital: Any, new_study: NewStudy) -> None:
     hospital.fill(8)
     twin = dataclasses.replace(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+
 from wardround_common.identity import Identity
 from wardround_common.masking import Words
 from wardround_common.secagg import site as site_side
@@ -37,9 +38,7 @@ def make_parties(count: int) -> dict[str, site_side.Party]:
     identities = {f"site_{k:02}": Identity.generate() for k in range(count)}
     members = {name: identity.public_key for name, identity in identities.items()}
     return {
-        name: site_side.Party(
-            site=name, identity=identity, members=members, ledger=MemoryLedger()
-        )
+        name: site_side.Party(site=name, identity=identity, members=members, ledger=MemoryLedger())
         for name, identity in identities.items()
     }
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.vectors import reference
+
 from wardround_common import encoding
 from wardround_common.errors import ProtocolError
 

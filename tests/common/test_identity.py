@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.vectors import reference
 from tests.vectors.loading import ours, published
+
 from wardround_common.errors import ConfigError, VerificationError
 from wardround_common.identity import Identity, load_identity, verify
 
@@ -122,12 +121,14 @@ def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         load_identity(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff\xfe", b"0" * 63])
+@pytest.mark.parametrize(
+    "content", [b"", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff\xfe", b"0" * 63]
+)
 def test_a_key_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "site.key"
     path.write_bytes(content)
     path.chmod(0o600)
-    with pytest.raises(ConfigError, match="site.key: "):
+    with pytest.raises(ConfigError, match=r"site\.key: "):
         load_identity(path)
 
 
@@ -138,7 +139,7 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
 
 def test_a_link_left_in_place_of_the_key_file_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / "site.key"
-    os.symlink(tmp_path / "elsewhere", path)
+    path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="exists"):
         IDENTITY.save(path)
     assert not (tmp_path / "elsewhere").exists()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.vectors import make_vectors, reference
 from tests.vectors.loading import FOLDER, ours, published
+
 from wardround_common.masking import CHUNK_BYTES, add_masks
 
 SEEDS = st.binary(min_size=32, max_size=32)

@@ -5,9 +5,9 @@ import hashlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.vectors import reference
 from tests.vectors.loading import ours, published
+
 from wardround_common.errors import ProtocolError, VerificationError
 from wardround_common.secagg import keys
 from wardround_common.secagg.terms import Advert, Roster, Terms

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.common.federation import (
     LEGS,
     Federation,
@@ -19,6 +18,7 @@ from tests.common.federation import (
     random_vectors,
 )
 from tests.vectors import reference
+
 from wardround_common.errors import RoundError
 from wardround_common.masking import Words
 from wardround_common.quantise import Segment, VectorPlan, decode, encode

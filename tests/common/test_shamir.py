@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.vectors import reference
 from tests.vectors.loading import ours, published
+
 from wardround_common import shamir
 
 
@@ -39,9 +39,7 @@ def sharings(draw: st.DrawFn) -> tuple[bytes, int, int]:
 @given(sharings(), st.randoms(use_true_random=False))
 def test_any_threshold_of_the_shares_opens_the_secret(sharing, random) -> None:
     secret, count, threshold = sharing
-    shares = shamir.split(
-        secret, shares=count, threshold=threshold, random=secrets.token_bytes
-    )
+    shares = shamir.split(secret, shares=count, threshold=threshold, random=secrets.token_bytes)
     assert sorted(shares) == list(range(1, count + 1))
     for size in range(threshold, count + 1):
         subset = random.sample(sorted(shares), size)
@@ -51,9 +49,7 @@ def test_any_threshold_of_the_shares_opens_the_secret(sharing, random) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.binary(min_size=1, max_size=3), st.integers(2, 5))
 def test_slow_interpolation_over_the_field_finds_the_same(secret: bytes, threshold: int) -> None:
-    shares = shamir.split(
-        secret, shares=6, threshold=threshold, random=secrets.token_bytes
-    )
+    shares = shamir.split(secret, shares=6, threshold=threshold, random=secrets.token_bytes)
     for subset in combinations(shares, threshold):
         chosen = {x: shares[x] for x in subset}
         assert reference.interpolate_at_zero(chosen) == shamir.combine(chosen) == secret
@@ -104,7 +100,9 @@ def test_an_impossible_sharing_is_refused(shares: int, threshold: int) -> None:
         shamir.split(b"s", shares=shares, threshold=threshold, random=secrets.token_bytes)
 
 
-@pytest.mark.parametrize("shares", [{}, {0: b"a", 1: b"b"}, {1: b"a", 256: b"b"}, {1: b"a", 2: b""}])
+@pytest.mark.parametrize(
+    "shares", [{}, {0: b"a", 1: b"b"}, {1: b"a", 256: b"b"}, {1: b"a", 2: b""}]
+)
 def test_shares_that_cannot_belong_together_are_refused(shares: dict[int, bytes]) -> None:
     with pytest.raises(ValueError, match="one size"):
         shamir.combine(shares)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.vectors import reference  # noqa: E402
+from tests.vectors import reference
 
 FOLDER = Path(__file__).resolve().parent
 KEY = bytes(range(32))
@@ -90,9 +90,7 @@ def derivations() -> dict[str, object]:
 def attempt() -> dict[str, object]:
     """Terms, base, signed adverts and the context of a roster of three."""
     hashes = [hashlib.sha256(name).digest() for name in (b"study", b"model", b"layout")]
-    terms = reference.pack(
-        1, hashes[0], bytes(16), 7, 2, "train", hashes[1], hashes[2], 1000, 8, 3
-    )
+    terms = reference.pack(1, hashes[0], bytes(16), 7, 2, "train", hashes[1], hashes[2], 1000, 8, 3)
     base = hashlib.sha256(reference.pack("base", terms)).digest()
     adverts = []
     for k, site in enumerate(("site_a", "site_b", "site_c")):

@@ -197,6 +197,8 @@ class Facts:
     """Last round joined."""
     attempt: int = 0
     """Last attempt of it that was joined."""
+    sent: int = 0
+    """Vectors sent in that attempt: 0 or 1."""
     signed_round: int = 0
     """Last round in which a set was signed."""
     signed_sites: tuple[str, ...] = ()
@@ -206,17 +208,18 @@ class Facts:
 
     def to_bytes(self) -> bytes:
         """The facts in their one byte form."""
-        numbers = (self.round, self.attempt, self.signed_round, self.opened_round)
+        numbers = (self.round, self.attempt, self.sent, self.signed_round, self.opened_round)
         return pack(*numbers, pack(*self.signed_sites))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Facts:
         """Parses the byte form; ProtocolError if it is none."""
-        *numbers, sites = unpack(data, count=5)
-        joined, attempt, signed_round, opened_round = (integer(number) for number in numbers)
+        *numbers, sites = unpack(data, count=6)
+        joined, attempt, sent, signed_round, opened_round = (integer(n) for n in numbers)
         return cls(
             round=joined,
             attempt=attempt,
+            sent=sent,
             signed_round=signed_round,
             signed_sites=tuple(text(site) for site in unpack(sites)),
             opened_round=opened_round,

@@ -11,7 +11,7 @@ Rules, by leg:
                   same terms; at least max(t, T) sites
     2  mask       every commitment signed; each peer commits to the very pair seed we share, which
                   exposes forged keys, split rosters and per-site models before a vector leaves;
-                  every box opens; at least max(t, T) sites
+                  every box opens; at least max(t, T) sites; stored as sent before it leaves
     3  agree      the set lies within those of leg 2 and contains us with our own vector; at least
                   max(t, T) sites; stored durably before it is signed; never two sets for a round
     4  reveal     at least t signatures on our very set; stored as opened before a share leaves;
@@ -136,7 +136,7 @@ def advertise(party: Party, terms: Terms) -> tuple[Session, Advert]:
     if (terms.round, terms.attempt) <= (facts.round, facts.attempt) and facts.round:
         got = f"round {terms.round} attempt {terms.attempt}"
         raise PolicyError(f"{got}: round {facts.round} attempt {facts.attempt} was joined before")
-    facts = replace(facts, round=terms.round, attempt=terms.attempt)
+    facts = replace(facts, round=terms.round, attempt=terms.attempt, sent=0)
     party.ledger.save(terms.run, facts)
     private = secrets.token_bytes(32), secrets.token_bytes(32)
     public = keys.public_key(private[0]), keys.public_key(private[1])
@@ -216,13 +216,20 @@ def mask(
     for peer in by_site:
         if peer != party.site:
             received[peer] = _open_box(party, session, roster, peer=peer, boxes=boxes)
+    facts = replace(_unchanged_facts(party, session), sent=1)
+    party.ledger.save(session.terms.run, facts)  # two vectors of an attempt would tell their masks
     plus = [session.self_seed] + [seeds[p] for p in by_site if p > party.site]
     minus = [seeds[peer] for peer in by_site if peer < party.site]
     add_masks(vector, plus=plus, minus=minus)
     masked = Masked.signed(party.identity, context, site=party.site, vector=vector)
     ordered = tuple(by_site[site].to_bytes() for site in sorted(by_site))
     session = replace(
-        session, phase="masked", tables=ordered, received=received, digest=masked.digest
+        session,
+        phase="masked",
+        tables=ordered,
+        received=received,
+        digest=masked.digest,
+        facts=facts,
     )
     return session, masked
 

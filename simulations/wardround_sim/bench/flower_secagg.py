@@ -32,12 +32,14 @@ from flwr.supercore.primitives.asymmetric import (
     public_key_to_bytes,
 )
 from numpy.typing import NDArray
+
 from wardround_common.secagg.terms import threshold
 from wardround_common.update import Floats
 
 _CLIPPING_RANGE, _TARGET_RANGE, _MOD_RANGE = 8.0, 1 << 22, 1 << 32
 
 Integers = list[NDArray[np.int64]]
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def add_vector(total: Integers, uploaded: list[bytes]) -> Integers:
     return parameters_addition(total, [bytes_to_ndarray(data) for data in uploaded])
 
 
-def unmask_and_read(nodes: list[FlowerNode], lost: set[int], total: Integers) -> list[Floats]:
+def unmask_and_read(nodes: list[FlowerNode], lost: set[int], total: Integers) -> list[Doubles]:
     """What the server does after the last stage: rebuilds secrets, removes masks, dequantises."""
     alive = [site for site in range(len(nodes)) if site not in lost]
     least, vector = threshold(len(nodes)), parameters_mod(total, _MOD_RANGE)
@@ -108,9 +110,10 @@ def unmask_and_read(nodes: list[FlowerNode], lost: set[int], total: Integers) ->
                 vector = combine(vector, mask)
     factor, parts = factor_extract(parameters_mod(vector, _MOD_RANGE))
     values = dequantize(parts, _CLIPPING_RANGE, _TARGET_RANGE)
+    offset, scale = -(len(alive) - 1) * _CLIPPING_RANGE, _TARGET_RANGE / int(factor)
     for array in values:
-        array += -(len(alive) - 1) * _CLIPPING_RANGE
-        array *= _TARGET_RANGE / int(factor)
+        np.add(array, offset, out=array)
+        np.multiply(array, scale, out=array)
     return values
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_common.files import write_atomically
-
 from wardround_sim.results import Machine
 
 

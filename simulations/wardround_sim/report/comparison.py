@@ -10,7 +10,12 @@ from matplotlib.axes import Axes
 
 from wardround_sim.report.curves import wilson_interval
 from wardround_sim.report.drawing import ARM_STYLES, INK, MUTED, draw
-from wardround_sim.report.words import ARM_LABELS, explain_missing_auc, format_auc
+from wardround_sim.report.words import (
+    ARM_LABELS,
+    SCOPE_LABELS,
+    explain_missing_auc,
+    format_auc,
+)
 from wardround_sim.results import ALL, Results
 
 _COMPACT = 12
@@ -22,7 +27,7 @@ def draw_forest(results: Results) -> Markup:
 
     Past 12 hospitals only the shared model keeps its interval, so that the rows stay legible.
     """
-    scopes = (ALL, *results.site_names)
+    scopes = results.scopes
     height = 0.2 if _is_compact(results) else 0.16 + 0.15 * len(results.arms)
     return draw(
         partial(_plot_forest, results=results, scopes=scopes),
@@ -48,8 +53,9 @@ def _plot_forest(axes: Axes, results: Results, scopes: Sequence[str]) -> None:
     for arm in results.arms:
         style = ARM_STYLES[arm]
         axes.plot([], [], style.marker, color=style.colour, ms=5, label=ARM_LABELS[arm])
-    axes.axhspan(-0.5, 0.5, color="#f0f4f8", zorder=0)
-    axes.set_yticks(range(len(scopes)), ["All hospitals", *scopes[1:]], color=INK)
+    sums = len(scopes) - len(results.sites)
+    axes.axhspan(-0.5, sums - 0.5, color="#f0f4f8", zorder=0)
+    axes.set_yticks(range(len(scopes)), [SCOPE_LABELS.get(scope, scope) for scope in scopes], color=INK)
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(lowest, 1.005), ylim=(len(scopes) - 0.5, -0.5), xlabel="AUC on test images")

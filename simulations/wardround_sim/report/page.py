@@ -87,10 +87,10 @@ def _figures(results: Results, rounds: Sequence[Attempt]) -> dict[str, Any]:
 def _facts(results: Results, rounds: Sequence[Attempt]) -> dict[str, Any]:
     """Single values the template prints."""
     federated = results.auc.get("federated", {}).get(ALL)
-    scored = sum(a is not None for a in results.auc.get("federated", {}).values())
+    by_scope = results.auc.get("federated", {})
     return {
         "federated_all": federated,
-        "two_class_sites": scored - (federated is not None),
+        "two_class_sites": sum(by_scope.get(site) is not None for site in results.site_names),
         "usable": sum(site.archive.usable for site in results.sites),
         "upload_bytes": mean_upload_bytes(rounds),
         "effort": tables.effort_rows(results, rounds),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wardround_sim.report import words
 from wardround_sim.report.attempts import Attempt, count_participation
-from wardround_sim.results import ALL, ArchiveCounts, ClassCounts, Count, Results, SiteResults
+from wardround_sim.results import ALL, TWO_CLASS, ArchiveCounts, ClassCounts, Count, Results, SiteResults
 
 _STEPS = tuple(ArchiveCounts.__dataclass_fields__)
 _COMPARED = ("local", "pooled")
@@ -42,10 +42,10 @@ class Row:
 def auc_rows(results: Results) -> list[Row]:
     """One row a hospital: test images, AUC of each arm, and how the shared model compares."""
     rows = []
-    for scope in (ALL, *results.site_names):
+    for scope in results.scopes:
         cells = (Cell(text=_test_images(results, scope)), *_auc_cells(results, scope))
-        name = "All hospitals" if scope == ALL else scope
-        rows.append(Row(head=name, cells=cells, total=scope == ALL))
+        summed = scope not in results.site_names
+        rows.append(Row(head=words.SCOPE_LABELS.get(scope, scope), cells=cells, total=summed))
     return rows
 
 
@@ -55,7 +55,9 @@ def compared_arms(results: Results) -> tuple[str, ...]:
 
 
 def _test_images(results: Results, scope: str) -> str:
-    sites = [site.test for site in results.sites if scope in (ALL, site.site)]
+    sites = [site.test for site in results.sites if scope in (ALL, TWO_CLASS, site.site)]
+    if scope == TWO_CLASS:
+        sites = [test for test in sites if test.negative and test.positive]
     negative, positive = sum(s.negative for s in sites), sum(s.positive for s in sites)
     return f"{negative:,} / {positive:,}"
 
@@ -173,7 +175,7 @@ def effort_rows(results: Results, rounds: Sequence[Attempt]) -> list[Row]:
         part = parts[site.site]
         cells = [Cell(text=f"{part.contributed:,}"), Cell(text=f"{part.missed:,}")]
         cells += [_seconds_cell(site.seconds.get(phase)) for phase in phases]
-        cells.append(_seconds_cell(sum(site.seconds.values())))
+        cells.append(_seconds_cell(sum(s for name, s in site.seconds.items() if name != "training")))
         rows.append(Row(head=site.site, cells=tuple(cells)))
     return rows
 
@@ -185,5 +187,5 @@ def _seconds_cell(seconds: float | None) -> Cell:
 def effort_phases(results: Results) -> list[str]:
     """The phases any hospital timed, in the order of a run."""
     found = {phase for site in results.sites for phase in site.seconds}
-    known = [phase for phase in words.PHASE_LABELS if phase in found]
+    known = [phase for phase in words.WORK_LABELS if phase in found]
     return [*known, *sorted(found - set(known))]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from wardround_sim.results import ALL, Auc, Results, SiteResults
+from wardround_sim.results import ALL, TWO_CLASS, Auc, Results, SiteResults
 
 Tone = Literal["good", "plain", "caution"]
 MAXIMUM_NAMES = 6
@@ -26,7 +26,9 @@ ARM_MEANINGS = {
     "fine_tuned": "the shared model after a short further training on the hospital's own images; "
     "this copy stays there and is not the shared model",
 }
+SCOPE_LABELS = {ALL: "All hospitals", TWO_CLASS: "Those with both classes"}
 PHASE_LABELS = {
+    "generate": "Generating the archives",
     "prepare": "Reading the archives",
     "train": "Training, and handing out the model",
     "share": "Secure sum: exchanging keys and key shares",
@@ -35,10 +37,12 @@ PHASE_LABELS = {
     "unmask": "Secure sum: removing the masks from the sum",
     "evaluate": "Watching and testing the model",
     "baselines": "Training the comparisons",
+    "score": "Reading the test images with every model",
 }
 WORK_LABELS = {
     "prepare": "Reading the archive",
-    "train": "Training",
+    "train": "Training leg",
+    "training": "of it, training alone",
     "share": "Key shares",
     "masked": "Masking",
     "consistency": "Agreeing",

@@ -1,0 +1,179 @@
+"""Wall time of a training round: secure, with a plain sum, and Flower's FedAvg on Ray.
+
+All of them train the same model on the same hospitals with the same steps. The secure and the
+plain variant share both apps and the grid, and must end with the same model, bit for bit.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+from flwr.serverapp import ServerApp
+
+from wardround_common.plan import Training
+from wardround_common.update import model_sha256
+from wardround_server.app import build_server_app
+from wardround_server.federation import RunOutcome, RunSettings
+from wardround_sim.bench.flower_fedavg import make_fedavg_client, make_fedavg_server
+from wardround_sim.bench.hospitals import Hospitals, make_hospitals, with_algorithm
+from wardround_sim.bench.plain_sum import make_plain_app, plain_coordinator
+from wardround_sim.bench.rows import Row, Spread, ratio
+from wardround_sim.engine.inprocess import InProcessGrid
+from wardround_sim.engine.nodes import make_client_app
+from wardround_sim.engine.ray import run_ray
+
+NAME = "rounds"
+SECURE, PLAIN = "secure sum", "plain sum"
+IN_PROCESS, ON_RAY, FEDAVG = "wardround", "wardround on Ray", "Flower FedAvg on Ray"
+_GOAL = "<= 1.05"
+_NO_PAUSE_S = 0.0
+
+Seconds = dict[str, list[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much to measure."""
+
+    sites: int = 4
+    patients: int = 60
+    local_steps: int = 10
+    rounds: int = 5
+    repetitions: int = 4
+    """Runs of each way, in turn."""
+    ray_repetitions: int = 2
+    """The same on Ray, which takes long to start; 0 leaves Ray out."""
+    workers: int = 2
+
+
+def measure(sizes: Sizes, *, on_case: Callable[[str], None]) -> Iterator[Row]:
+    """Yields the rows; ``on_case`` is told what is being measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        on_case("writing hospitals")
+        hospitals = make_hospitals(
+            Path(folder),
+            sites=sizes.sites,
+            patients=sizes.patients,
+            training=Training(local_steps=sizes.local_steps),
+            rounds=sizes.rounds,
+        )
+        case = f"{sizes.sites} sites, small_cnn, {sizes.local_steps} steps"
+        for algorithm in ("fedadamw", "fedavg"):
+            on_case(f"secure and plain sum, {algorithm}")
+            found = _secure_and_plain(with_algorithm(hospitals, algorithm), sizes, Path(folder))
+            yield from _rows(f"{case}, {algorithm}", found, own=(SECURE,), other=PLAIN, goal=_GOAL)
+        if sizes.ray_repetitions:
+            on_case("on Ray")
+            found = _on_ray(with_algorithm(hospitals, "fedavg"), sizes, Path(folder))
+            own = (IN_PROCESS, ON_RAY)
+            yield from _rows(f"{case}, fedavg", found, own=own, other=FEDAVG)
+
+
+def _secure_and_plain(hospitals: Hospitals, sizes: Sizes, folder: Path) -> Seconds:
+    seconds: Seconds = {SECURE: [], PLAIN: []}
+    apps = {SECURE: make_client_app, PLAIN: make_plain_app}
+    grids = {
+        way: InProcessGrid(
+            partial(make_app, hospitals.federation), sites=sizes.sites, workers=sizes.workers
+        )
+        for way, make_app in apps.items()
+    }
+    try:
+        for number in range(sizes.repetitions + 1):
+            models = set()
+            for way in list(grids)[:: -1 if number % 2 else 1]:
+                with plain_coordinator() if way == PLAIN else nullcontext():
+                    taken, model = _timed_run(hospitals, folder, partial(_serve, grids[way]))
+                models.add(model)
+                if number > 0:  # in the first, workers load their libraries
+                    seconds[way] += taken
+            if len(models) != 1:
+                raise RuntimeError("secure and plain sum gave different models")
+    finally:
+        for grid in grids.values():
+            grid.close()
+    return seconds
+
+
+def _on_ray(hospitals: Hospitals, sizes: Sizes, folder: Path) -> Seconds:
+    """Rounds after each run's first one, in which Ray's workers load their libraries."""
+    seconds: Seconds = {IN_PROCESS: [], ON_RAY: [], FEDAVG: []}
+    federation = hospitals.federation
+    make_app, make_plain = (
+        partial(make_client_app, federation),
+        partial(make_fedavg_client, federation),
+    )
+
+    def on_ray(app: ServerApp) -> None:
+        run_ray(app, make_app, sites=sizes.sites, workers=sizes.workers)
+
+    for _ in range(sizes.ray_repetitions):
+        grid = InProcessGrid(make_app, sites=sizes.sites, workers=sizes.workers)
+        try:
+            taken, _ = _timed_run(hospitals, folder, partial(_serve, grid))
+        finally:
+            grid.close()
+        seconds[IN_PROCESS] += taken[1:]
+        taken, _ = _timed_run(hospitals, folder, on_ray)
+        seconds[ON_RAY] += taken[1:]
+        plain: list[float] = []
+        server = make_fedavg_server(federation.study, on_round=plain.append)
+        run_ray(server, make_plain, sites=sizes.sites, workers=sizes.workers)
+        seconds[FEDAVG] += plain[1:]
+    return seconds
+
+
+def _serve(grid: InProcessGrid, app: ServerApp) -> None:
+    app(grid=grid, context=Context(1, 1, {}, RecordDict(), {}))
+
+
+def _timed_run(
+    hospitals: Hospitals, folder: Path, serve: Callable[[ServerApp], None]
+) -> tuple[list[float], str]:
+    """Seconds of each round of a new run, from request to the recorded sum; and its model."""
+    seconds: list[float] = []
+    ended: list[RunOutcome] = []
+    start_s = 0.0
+
+    def on_event(leg: str, site: str, what: str) -> None:
+        nonlocal start_s
+        if leg == "round":
+            start_s = time.perf_counter()
+        elif (leg, site, what) == ("train", "", "opened"):
+            seconds.append(time.perf_counter() - start_s)
+
+    run = secrets.token_bytes(16)
+    settings = RunSettings(
+        study=hospitals.federation.study,
+        identity=hospitals.coordinator,
+        run=run,
+        folder=folder / "runs" / run.hex(),
+        on_event=on_event,
+    )
+    serve(build_server_app(settings, poll_s=_NO_PAUSE_S, on_outcome=ended.append))
+    if ended[0].problem or len(seconds) != settings.study.algorithm.rounds:
+        raise RuntimeError(f"a benchmarked run ended short: {ended[0].problem}")
+    return seconds, model_sha256(ended[0].state.model()).hex()
+
+
+def _rows(
+    case: str, seconds: Seconds, *, own: tuple[str, ...], other: str, goal: str = ""
+) -> Iterator[Row]:
+    for way, taken in seconds.items():
+        to_other = [ratio(taken, to=other, others=seconds[other], goal=goal)]
+        yield Row(
+            benchmark=NAME,
+            case=case,
+            way=way,
+            unit="s/round",
+            spread=Spread.of(taken),
+            ratios=tuple(to_other if way in own else []),
+        )
