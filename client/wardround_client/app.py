@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
+
+from wardround_client import contribution
+from wardround_client.site import Site
 from wardround_common.encoding import exactly, pack, unpack, unpack_table
 from wardround_common.errors import PolicyError, ProtocolError, VerificationError, WardroundError
 from wardround_common.layout import plan_sha256
@@ -23,9 +26,6 @@ from wardround_common.secagg import site as secure
 from wardround_common.secagg.records import HASH_BYTES, Commitments
 from wardround_common.secagg.terms import Advert, Terms
 from wardround_common.update import Floats, Shapes, groups_sha256, model_sha256
-
-from wardround_client import contribution
-from wardround_client.site import Site
 
 _STATE = "wardround"
 
@@ -88,9 +88,7 @@ def _hello(site: Site, request: Request, context: Context) -> Answer:
     if study_sha256 != site.study.sha256():
         raise PolicyError("hello: got another study than the one approved here")
     draft = contribution.blueprint(site.study)
-    shapes = [
-        Shapes.of(arrays).items for arrays in (draft.shared_parameters, draft.shared_buffers)
-    ]
+    shapes = [Shapes.of(arrays).items for arrays in (draft.shared_parameters, draft.shared_buffers)]
     model = model_sha256({**draft.shared_parameters, **draft.shared_buffers})
     described = {"parameters": shapes[0], "buffers": shapes[1], "sha256": model.hex()}
     return json.dumps(described).encode(), {}

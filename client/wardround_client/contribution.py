@@ -11,14 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from wardround_common import metrics
-from wardround_common.errors import PolicyError, ProtocolError
-from wardround_common.layout import LOSS_UNIT, evaluation_plan, metric_layout, training_plan
-from wardround_common.masking import Words
-from wardround_common.plan import ModelPlan
-from wardround_common.quantise import VectorPlan, clip, encode
-from wardround_common.study import Study
-from wardround_common.update import Floats, Shapes, flatten
 
 from wardround_client import evaluation
 from wardround_client.examples import Examples, open_examples
@@ -27,6 +19,14 @@ from wardround_client.models import build_model, local_names
 from wardround_client.parameters import export_buffers, export_parameters, load_arrays
 from wardround_client.site import Site
 from wardround_client.training import Moments, StepRange, TrainingData, train_steps
+from wardround_common import metrics
+from wardround_common.errors import PolicyError, ProtocolError
+from wardround_common.layout import LOSS_UNIT, evaluation_plan, metric_layout, training_plan
+from wardround_common.masking import Words
+from wardround_common.plan import ModelPlan
+from wardround_common.quantise import VectorPlan, clip, encode
+from wardround_common.study import Study
+from wardround_common.update import Floats, Shapes, flatten
 
 SPLITS = ("validation", "test")
 _EVALUATION_BATCH = 64
@@ -106,9 +106,7 @@ def train(site: Site, run: bytes, *, number: int, first_step: int, groups: Group
     seed = (study.seed, place, number)
     moments = _moments_in(draft, groups, kept) if "first_moment" in groups and first_step else None
     start = time.perf_counter()
-    result = train_steps(
-        draft.model, data, study.training, steps=steps, seed=seed, moments=moments
-    )
+    result = train_steps(draft.model, data, study.training, steps=steps, seed=seed, moments=moments)
     seconds = round(time.perf_counter() - start, 6)
     fields = {"round": number, "seconds": seconds, "loss": result.loss}
     site.log.info("trained", extra=fields | {"examples": result.examples_seen})

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
 from wardround_common.errors import StateError
 from wardround_common.files import write_atomically
 

@@ -27,7 +27,9 @@ class FileLedger:
         try:
             return Facts.from_bytes(path.read_bytes())
         except ProtocolError:
-            raise StateError("ledger: file is damaged; leave this run and start a new one") from None
+            raise StateError(
+                "ledger: file is damaged; leave this run and start a new one"
+            ) from None
 
     def save(self, run: bytes, facts: Facts) -> None:
         """Stores the facts; they survive a power cut once this returns."""

@@ -6,14 +6,13 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from wardround_client.ledger import FileLedger
 from wardround_common.errors import PolicyError
 from wardround_common.identity import Identity
 from wardround_common.logs import open_log
 from wardround_common.secagg.site import Party
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
-
-from wardround_client.ledger import FileLedger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

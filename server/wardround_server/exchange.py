@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from wardround_common.encoding import pack, pack_table, unpack
 from wardround_common.errors import ProtocolError, RoundError
 from wardround_common.masking import Words
@@ -14,7 +15,6 @@ from wardround_common.plan import Aggregation
 from wardround_common.secagg.coordinator import CoordinatorRound
 from wardround_common.secagg.records import Masked, Reveal, Shared
 from wardround_common.secagg.terms import Advert, Terms
-
 from wardround_server.peers import Ask, LegTally, Peers
 
 
@@ -87,9 +87,7 @@ class _Legs:
         self._leg("unmask", dict.fromkeys(signatures, signed), self._add_reveal)
         return core.open()
 
-    def _leg(
-        self, leg: str, asks: Mapping[str, Ask], take: Callable[[Reply], None]
-    ) -> None:
+    def _leg(self, leg: str, asks: Mapping[str, Ask], take: Callable[[Reply], None]) -> None:
         tally = self._attempt.tallies.setdefault(leg, LegTally())
         training = leg in ("train", "evaluate")
         deadline_s = self._rules.train_deadline_s if training else self._rules.leg_deadline_s

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from wardround_common import metrics
 from wardround_common.errors import ProtocolError, RoundError
 from wardround_common.identity import Identity
@@ -29,7 +30,6 @@ from wardround_common.quantise import OpenedSum, VectorPlan, decode
 from wardround_common.secagg.terms import Terms
 from wardround_common.study import Study
 from wardround_common.update import Floats, Shapes, groups_sha256, model_sha256
-
 from wardround_server.exchange import Attempt, open_sum
 from wardround_server.journal import Journal
 from wardround_server.model_state import ModelState, after_round
@@ -51,7 +51,7 @@ class RunSettings:
     """Where rounds.jsonl, checkpoint and model go."""
     hello_deadline_s: float = 120.0
     """How long to wait for sites at the start."""
-    on_event: Callable[[str, str, str], None] = field(default=lambda leg, site, what: None)
+    on_event: Callable[[str, str, str], None] = field(default=lambda _leg, _site, _what: None)
     """Told of every leg, site and outcome; and of rounds, with the site empty."""
 
 

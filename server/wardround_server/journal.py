@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+
 from wardround_common import optimiser
 from wardround_common.files import write_atomically
 from wardround_common.study import canonical_json
 from wardround_common.update import model_sha256
-
 from wardround_server.model_state import ModelState
 
 
@@ -38,7 +38,9 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def checkpoint(self, state: ModelState, *, study_sha256: bytes, run: bytes, round_: int) -> None:
+    def checkpoint(
+        self, state: ModelState, *, study_sha256: bytes, run: bytes, round_: int
+    ) -> None:
         """Replaces checkpoint.safetensors, whose metadata is the manifest of the state."""
         tensors: dict[str, NDArray[np.generic]] = {
             f"{group}/{name}": array

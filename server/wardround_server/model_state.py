@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wardround_common import optimiser
 from wardround_common.plan import Algorithm
 from wardround_common.quantise import OpenedSum
@@ -88,20 +89,19 @@ def after_round(
         buffers = optimiser.average_buffers(
             means["buffers"], variances=_variances(state.buffer_shapes), resolution=resolution
         )
-    moments = {
-        name: means[name].astype(np.float32)
-        for name in ("first_moment", "root_second_moment")
-        if name in means
-    }
-    if "root_second_moment" in moments:
-        np.maximum(moments["root_second_moment"], 0, out=moments["root_second_moment"])
+    first, root_second = state.first_moment, state.root_second_moment
+    if first.size:
+        first = means["first_moment"].astype(np.float32)
+        # Rounding may leave a mean of roots a step below zero.
+        root_second = np.maximum(means["root_second_moment"], 0).astype(np.float32)
     return replace(
         state,
         parameters=parameters,
         buffers=buffers,
+        first_moment=first,
+        root_second_moment=root_second,
         optimiser=following,
         completed=state.completed + 1,
-        **moments,
     )
 
 
@@ -111,4 +111,3 @@ def _variances(shapes: Shapes) -> NDArray[np.bool_]:
         for name, shape in shapes.items
     ]
     return np.concatenate(parts) if parts else np.zeros(0, np.bool_)
-

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from flwr.app import Message
 from flwr.serverapp import Grid
+
 from wardround_common.errors import ProtocolError
 from wardround_common.messages import (
     LEGS,

@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+
 from wardround_client.contribution import blueprint
 from wardround_client.evaluation import predict
 from wardround_client.examples import open_examples
 from wardround_client.parameters import load_arrays
-
 from wardround_sim.baselines import POOLED, Model, at_site, fine_tune
 from wardround_sim.scenario import FineTuning
 from wardround_sim.virtual import VirtualFederation

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
 from wardround_client.contribution import blueprint
 from wardround_client.examples import Examples, open_examples
 from wardround_client.kept import KeptArrays
@@ -20,7 +21,6 @@ from wardround_client.parameters import export_buffers, export_parameters, load_
 from wardround_client.training import StepRange, TrainingData, train_steps
 from wardround_common.study import Study
 from wardround_common.update import Floats
-
 from wardround_sim.scenario import FineTuning
 from wardround_sim.virtual import VirtualFederation
 

@@ -10,9 +10,9 @@ import warnings
 from pathlib import Path
 
 from rich.console import Console
+
 from wardround_common.config import read_config
 from wardround_common.errors import WardroundError
-
 from wardround_sim.scenario import Scenario
 
 USAGE_ERROR = 2

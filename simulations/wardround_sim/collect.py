@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from wardround_client.cohort_report import CohortReport
 from wardround_client.examples import open_examples
 from wardround_client.quarantine import Reason
@@ -22,7 +23,6 @@ from wardround_common.plan import Task
 from wardround_common.secagg.terms import threshold
 from wardround_common.study import Study
 from wardround_server.model_state import ModelState
-
 from wardround_sim import results as r
 from wardround_sim.assessment import Scores, SiteScores
 from wardround_sim.report.words import WORK_LABELS
@@ -51,9 +51,13 @@ def summarise_study(study: Study) -> r.StudySummary:
 def describe_machine() -> r.Machine:
     """Processor, cores and versions."""
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return r.Machine(
-        processor=_processor(), cores=cores, versions={"python": platform.python_version(), **versions}
+        processor=_processor(),
+        cores=cores,
+        versions={"python": platform.python_version(), **versions},
     )
 
 
@@ -148,9 +152,7 @@ def calibrate(scores: Mapping[str, SiteScores]) -> r.Calibration:
     return r.Calibration(bins=tuple(bins), expected_calibration_error=error)
 
 
-def _mean_local_auc(
-    scores: Mapping[str, SiteScores], *, owners: tuple[str, ...]
-) -> r.Auc | None:
+def _mean_local_auc(scores: Mapping[str, SiteScores], *, owners: tuple[str, ...]) -> r.Auc | None:
     """Mean over the owners' models of their AUC on all test examples of ``scores``."""
     labels = np.concatenate([found.labels for found in scores.values()])
     found_aucs = [

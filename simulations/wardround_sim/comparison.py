@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
-from wardround_common.errors import ConfigError
 
+from wardround_common.errors import ConfigError
 from wardround_sim.report.words import SCOPE_LABELS
 from wardround_sim.results import Results
 

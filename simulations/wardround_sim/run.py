@@ -24,7 +24,6 @@ from wardround_common.identity import Identity
 from wardround_common.update import model_sha256
 from wardround_server.app import build_server_app
 from wardround_server.federation import RunOutcome, RunSettings
-
 from wardround_sim import collect, results
 from wardround_sim.assessment import Arms, SiteScores, score_site
 from wardround_sim.baselines import POOLED, Model, train_baseline
@@ -178,7 +177,8 @@ class _Run:
         make_app = partial(make_client_app, self._federation)
         run = run_inprocess
         if ray:
-            from wardround_sim.engine.ray import run_ray as run  # Ray is optional and slow to load
+            # Ray is optional, and slow to load.
+            from wardround_sim.engine.ray import run_ray as run  # noqa: PLC0415
         with self._clock.phase("federation"):
             run(app, make_app, sites=len(self._names), workers=self._options.workers)
         if not ended:
@@ -187,8 +187,9 @@ class _Run:
 
     def compare(self, outcome: RunOutcome, display: Display) -> dict[str, SiteScores]:
         """Trains the baselines and scores every arm on test patients."""
-        who = (POOLED,) if "pooled" in self._scenario.baselines else ()  # the longest first
-        who += self._names if "local" in self._scenario.baselines else ()
+        wanted = self._scenario.baselines
+        who: tuple[str, ...] = (POOLED,) if "pooled" in wanted else ()  # takes longest, so first
+        who += self._names if "local" in wanted else ()
         baselines: dict[str, Model] = {}
         if who:
             train = partial(train_baseline, self._federation)
@@ -280,9 +281,7 @@ def _hospitals(scenario: Scenario) -> tuple[SyntheticHospital, ...]:
     return scenario.hospitals
 
 
-def _generate(
-    hospitals: dict[str, SyntheticHospital], folder: Path, seed: int, name: str
-) -> None:
+def _generate(hospitals: dict[str, SyntheticHospital], folder: Path, seed: int, name: str) -> None:
     write_hospital(hospitals[name], folder / name, seed=seed)
 
 
@@ -301,7 +300,9 @@ def _events(display: Display, rounds: int) -> Callable[[str, str, str], None]:
             number = int(what.partition("/")[0])
             display.step(number - 1, detail=f"round {number} of {rounds}")
         elif leg == "evaluation":
-            display.step(rounds if what == "test" else None, detail=f"evaluating on {what} patients")
+            display.step(
+                rounds if what == "test" else None, detail=f"evaluating on {what} patients"
+            )
 
     return on_event
 

@@ -16,7 +16,6 @@ from wardround_common.plan import (
     Training,
     require,
 )
-
 from wardround_sim.synthetic.federation import SyntheticFederation
 from wardround_sim.synthetic.hospital import SyntheticHospital
 

@@ -18,7 +18,10 @@ def print_summary(results: Results, out: Path, console: Console) -> None:
     for arm in results.arms:
         table.add_column(arm.replace("_", "-"), justify="right")
     for scope in results.scopes:
-        table.add_row(SCOPE_LABELS.get(scope, scope), *(_cell(results.auc[arm], scope) for arm in results.arms))
+        table.add_row(
+            SCOPE_LABELS.get(scope, scope),
+            *(_cell(results.auc[arm], scope) for arm in results.arms),
+        )
     console.print(table)
     rounds = results.rounds
     if results.status != "complete":

@@ -18,11 +18,10 @@ from wardround_common.errors import ConfigError
 from wardround_common.identity import Identity, load_identity
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Member, Study
-
 from wardround_sim.scenario import Scenario
 
 _KEY_FILE = "site.key"
-_SECRET_FILE = "site.secret"
+_SECRET_FILE = "site.secret"  # noqa: S105 (a file name, no secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +118,9 @@ def find_archives(scenario: Scenario, data: Path | None) -> dict[str, Path]:
         ConfigError: No ``data`` was given, or a folder is missing.
     """
     if data is None:
-        raise ConfigError(f"--data: scenario {scenario.name} reads real archives; give their folder")
+        raise ConfigError(
+            f"--data: scenario {scenario.name} reads real archives; give their folder"
+        )
     for name in scenario.archives:
         if not (data / name / "archive").is_dir():
             expected = ", ".join(scenario.archives)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -100,8 +101,6 @@ PLAN = VectorPlan(
 
 
 def test_the_hash_of_a_layout_is_that_of_its_described_form() -> None:
-    import hashlib
-
     row = reference.pack("weights", 10, (3.0).hex(), 1)
     expected = hashlib.sha256(reference.pack(2, 4, row)).digest()
     assert plan_sha256(PLAN) == expected

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from wardround_common import messages
 from wardround_common.errors import ProtocolError, VerificationError
 from wardround_common.identity import Identity
 from wardround_common.messages import (
@@ -197,6 +198,7 @@ def hostile_arrays() -> list[Array]:
         described(plain, shape=(2**31,) * 8),
         described(plain, shape=(2**2000,)),
         described(plain, shape=(2,) + (1,) * 8),
+        described(npy(TWO.reshape(2, *(1,) * 8)), shape=(2, *(1,) * 8)),
         described(plain, shape=(2**28 + 1,)),
         described(plain, dtype="uint32"),
         described(plain, dtype="float64"),
@@ -234,6 +236,13 @@ def hostile_arrays() -> list[Array]:
 def test_a_hostile_array_gives_our_error(place: int) -> None:
     with pytest.raises(ProtocolError, match="array: got"):
         request_with(hostile_arrays()[place])
+
+
+def test_an_array_beyond_the_largest_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    request_with(described(npy(TWO)))
+    monkeypatch.setattr(messages, "MAXIMUM_VALUES", 1)
+    with pytest.raises(ProtocolError, match="impossible shape"):
+        request_with(described(npy(TWO)))
 
 
 @pytest.mark.parametrize("count", [2**24, 2**34, 2**60, 2**200])

@@ -91,7 +91,7 @@ def test_the_largest_contributions_of_all_sites_do_not_wrap() -> None:
 def test_values_that_are_not_finite_never_leave(name: str, size: int, bad: float) -> None:
     values = np.zeros(size, np.float32)
     values[-1] = bad
-    with pytest.raises(PolicyError, match=f"{name}: got magnitude"):
+    with pytest.raises(PolicyError, match=rf"{name}: got magnitude"):
         words(**{name: values})
     with pytest.raises(PolicyError, match="not finite"):
         clip(values, 1.0)
@@ -99,7 +99,7 @@ def test_values_that_are_not_finite_never_leave(name: str, size: int, bad: float
 
 def test_an_update_beyond_the_norm_never_leaves() -> None:
     words(weights=np.full(6, 2 / np.sqrt(6) - 1e-6))
-    with pytest.raises(PolicyError, match="weights: got magnitude 2.0"):
+    with pytest.raises(PolicyError, match=r"weights: got magnitude 2\.0"):
         words(weights=np.full(6, 2 / np.sqrt(6) + 1e-5))
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_the_plan_is_our_own_mistake() -> None:
         ZERO | {"weights": np.zeros((6, 1), np.float32)},
     ]
     for parts in wrong:
-        with pytest.raises(ValueError, match="plan|got"):
+        with pytest.raises(ValueError, match=r"plan|got"):
             encode(PLAN, parts, weight=1.0, counts=COUNTS)
     for counts in (np.zeros(3, np.int64), np.zeros((2, 1), np.int64)):
         with pytest.raises(ValueError, match="do not fit"):

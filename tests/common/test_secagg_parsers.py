@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.common.federation import Federation, make_parties, make_terms
 
-from wardround_common.encoding import pack, unpack_table
+from wardround_common.encoding import pack, unpack, unpack_table
 from wardround_common.errors import ProtocolError
 from wardround_common.identity import Identity
 from wardround_common.messages import Ticket, pack_mask_request, unpack_mask_request
@@ -159,8 +159,6 @@ def test_a_declared_size_is_checked_before_anything_is_allocated(kind: str, size
     ],
 )
 def test_a_field_of_fixed_size_has_that_size(kind: str, place: int) -> None:
-    from wardround_common.encoding import unpack
-
     fields = unpack(samples()[kind])
     for wrong in (fields[place][:-1], fields[place] + b"\0", b""):
         changed = [*fields[:place], wrong, *fields[place + 1 :]]

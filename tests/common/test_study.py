@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import typing
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -112,8 +113,6 @@ def changed_value(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
 
 def variants() -> dict[str, Study]:
     """Studies that differ from `STUDY` in one field each."""
-    import typing
-
     found = {name: replace(STUDY, **{name: value}) for name, value in CHANGES.items()}
     for section in dataclasses.fields(Study):
         part = getattr(STUDY, section.name)

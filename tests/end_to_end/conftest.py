@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.end_to_end.runs import SCENARIO, Prepared
+
 from wardround_client.prepare import prepare_site
 from wardround_common.config import parse_config
 from wardround_sim.scenario import Scenario
 from wardround_sim.synthetic.archive import write_hospital
 from wardround_sim.virtual import create_workspaces, plan_federation
-
-from tests.end_to_end.runs import SCENARIO, Prepared
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from flwr.app import Error, Message
+
 from wardround_common.identity import Identity
 from wardround_server.app import build_server_app
 from wardround_server.federation import RunOutcome, RunSettings

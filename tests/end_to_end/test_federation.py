@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tests.end_to_end.runs import Prepared, WatchedGrid, run, with_study
+
 from wardround_client import contribution
 from wardround_client.contribution import blueprint
 from wardround_common import metrics
 from wardround_common.errors import RoundError
 from wardround_common.layout import metric_layout
 from wardround_common.update import model_sha256
+from wardround_server.app import build_server_app
+from wardround_server.federation import RunSettings
 from wardround_sim.virtual import open_virtual_site
-
-from tests.end_to_end.runs import Prepared, run, with_study
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:
@@ -114,7 +116,7 @@ def test_a_missing_required_site_voids_the_round_before_anything_is_opened(
     prepared: Prepared, tmp_path: Path
 ) -> None:
     rules = dataclasses.replace(_hasty(prepared), required_sites=("elm",))
-    outcome, grid = run(
+    outcome, _ = run(
         prepared,
         tmp_path,
         identity=secrets.token_bytes(16),
@@ -128,9 +130,7 @@ def test_a_missing_required_site_voids_the_round_before_anything_is_opened(
 def test_too_few_cases_void_the_round(prepared: Prepared, tmp_path: Path) -> None:
     rules = dataclasses.replace(_hasty(prepared), minimum_cases=10_000)
     federation = with_study(prepared, aggregation=rules)
-    outcome, _ = run(
-        prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation
-    )
+    outcome, _ = run(prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation)
     assert outcome.completed == 0
     assert "cases" in _lines(tmp_path)[0]["reason"]
 
@@ -138,10 +138,6 @@ def test_too_few_cases_void_the_round(prepared: Prepared, tmp_path: Path) -> Non
 def test_sites_refuse_a_study_they_have_not_approved(prepared: Prepared, tmp_path: Path) -> None:
     other = with_study(prepared, purpose="Something else.")
     ended: list[object] = []
-    from wardround_server.app import build_server_app
-    from wardround_server.federation import RunSettings
-
-    from tests.end_to_end.runs import WatchedGrid
 
     settings = RunSettings(
         study=other.study,
@@ -164,9 +160,7 @@ def test_every_server_optimiser_runs_to_the_end(
         prepared.federation.study.algorithm, name=name, rounds=1, server_learning_rate=0.1
     )
     federation = with_study(prepared, algorithm=algorithm)
-    outcome, _ = run(
-        prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation
-    )
+    outcome, _ = run(prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation)
     assert (outcome.completed, outcome.problem) == (1, "")
 
 
@@ -179,9 +173,7 @@ def test_batch_normalisation_that_is_averaged_keeps_positive_variances(
         model=dataclasses.replace(study.model, normalisation="batch"),
         algorithm=dataclasses.replace(study.algorithm, name="fedavg", rounds=2),
     )
-    outcome, _ = run(
-        prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation
-    )
+    outcome, _ = run(prepared, tmp_path, identity=secrets.token_bytes(16), federation=federation)
     model = outcome.state.model()
     variances = [a for name, a in model.items() if name.endswith("running_var")]
     assert outcome.completed == 2

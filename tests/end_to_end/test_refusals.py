@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from tests.end_to_end.runs import Prepared, with_study
+
 from wardround_client import contribution
 from wardround_client.app import answer
 from wardround_client.contribution import study_plan
@@ -23,8 +25,6 @@ from wardround_common.secagg.terms import Terms
 from wardround_common.update import groups_sha256
 from wardround_server.model_state import ModelState
 from wardround_sim.virtual import open_virtual_site
-
-from tests.end_to_end.runs import Prepared, with_study
 
 Changes = dict[str, Any]
 

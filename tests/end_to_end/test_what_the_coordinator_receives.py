@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.end_to_end.runs import Prepared, run
+
 from wardround_client import contribution
 from wardround_common import masking
 from wardround_common.masking import Words
+from wardround_common.secagg import coordinator as coordinator_side
+from wardround_common.secagg import site as site_side
 from wardround_sim.synthetic.roster import planted_identifiers
 from wardround_sim.virtual import open_virtual_site
-
-from tests.end_to_end.runs import Prepared, run
 
 _WINDOW_WORDS = 4
 _WINDOWS = 24
@@ -60,9 +62,7 @@ def test_without_masks_the_search_above_finds_the_updates(
     spied: None,
     contributions: dict[str, list[Words]],
 ) -> None:
-    from wardround_common.secagg import coordinator, site
-
-    for module in (masking, site, coordinator):
+    for module in (masking, site_side, coordinator_side):
         monkeypatch.setattr(module, "add_masks", lambda vector, **seeds: None)
     contributions.clear()
     _, grid = run(prepared, tmp_path, identity=secrets.token_bytes(16))

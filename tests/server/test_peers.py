@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 import pytest
 from flwr.app import Error, Message
 from flwr.supercore.task_identity import TaskIdentity
+
 from wardround_common.errors import ProtocolError
 from wardround_common.identity import Identity
 from wardround_common.messages import Reply, Request
 from wardround_server.peers import Ask, LegTally, Peers
 
-Answer = Callable[[str, Request], Reply | None | str]
+Answer = Callable[[str, Request], Reply | str | None]
 
 
 class ScriptedGrid:
@@ -66,12 +67,10 @@ def _honest(identities: dict[str, Identity]) -> Answer:
     return answer
 
 
-def _ask_oak(
-    identities: dict[str, Identity], later: Answer
-) -> tuple[list[Reply], LegTally]:
+def _ask_oak(identities: dict[str, Identity], later: Answer) -> tuple[list[Reply], LegTally]:
     honest, tally = _honest(identities), LegTally()
 
-    def answer(name: str, request: Request) -> Reply | None | str:
+    def answer(name: str, request: Request) -> Reply | str | None:
         return honest(name, request) if request.leg == "hello" else later(name, request)
 
     peers = _peers(identities, answer)

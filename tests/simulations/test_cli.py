@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from wardround_sim import cli
 from wardround_sim.results import read_results
 
@@ -134,9 +135,7 @@ def test_a_run_that_ends_short_says_so_and_exits_with_3(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [("--workers", "2"), ("--engine", "ray", "--workers", "2")])
-def test_workers_and_engines_do_not_change_the_model(
-    tmp_path: Path, more: tuple[str, ...]
-) -> None:
+def test_workers_and_engines_do_not_change_the_model(tmp_path: Path, more: tuple[str, ...]) -> None:
     text = GOOD.replace("baselines: [local, pooled]\n", "")
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,19 +48,21 @@ def main(arguments: list[str] | None = None) -> int:
         found = measure(name, QUICK[name] if options.quick else {})
         print_rows(f"{name}, {machine.processor}, {machine.cores} cores", found)
         rows += found
+        if options.out is not None:  # after each, so that a stop keeps what there is
+            path = options.out / "bench.json"
+            write_rows(rows, path, machine=machine, load=(before, load_average()))
     if options.out is not None:
-        path = options.out / "bench.json"
-        write_rows(rows, path, machine=machine, load=(before, load_average()))
         print(f"written: {path}")
     return 0
 
 
 def measure(name: str, sizes: dict[str, Any]) -> Sequence[Row]:
     """Runs one benchmark with other than its usual sizes where given."""
-    benchmark = importlib.import_module(f"wardround_sim.bench.{name}")
+    benchmark, start_s = importlib.import_module(f"wardround_sim.bench.{name}"), time.monotonic()
 
     def tell(case: str) -> None:
-        print(f"{name}: {case}", file=sys.stderr, flush=True)
+        elapsed_s = time.monotonic() - start_s
+        print(f"{elapsed_s:5.0f} s  {name}: {case}", file=sys.stderr, flush=True)
 
     return list(benchmark.measure(benchmark.Sizes(**sizes), on_case=tell))
 

@@ -46,8 +46,8 @@ class Sizes:
     sites: int = 4
     patients: int = 60
     local_steps: int = 10
-    rounds: int = 5
-    repetitions: int = 4
+    rounds: int = 4
+    repetitions: int = 5
     """Runs of each way, in turn."""
     ray_repetitions: int = 2
     """The same on Ray, which takes long to start; 0 leaves Ray out."""

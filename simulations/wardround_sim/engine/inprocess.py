@@ -7,16 +7,19 @@ many sites there are.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.supercore.run import Run
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
 from wardround_common.errors import RoundError
 
 _RUN_ID, _SERVER_NODE = 1, 1
@@ -94,10 +97,11 @@ class InProcessGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Sends and waits for every reply."""
+        """Sends and waits for every reply, or until ``timeout`` seconds have passed."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
         pending = set(self.push_messages(messages))
         replies: list[Message] = []
-        while pending:
+        while pending and time.monotonic() < end:
             arrived = list(self.pull_messages(pending))
             pending -= {reply.metadata.reply_to_message_id for reply in arrived}
             replies += arrived
@@ -149,7 +153,10 @@ def _identify() -> None:
 
 
 def _new_context(partition: int, sites: int) -> Context:
-    config = {"partition-id": partition, "num-partitions": sites}
+    config: dict[str, bool | float | int | str] = {
+        "partition-id": partition,
+        "num-partitions": sites,
+    }
     return Context(_RUN_ID, _FIRST_NODE + partition, config, RecordDict(), {})
 
 

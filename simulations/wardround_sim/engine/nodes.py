@@ -6,9 +6,9 @@ from functools import partial
 
 from flwr.app import Context
 from flwr.clientapp import ClientApp
+
 from wardround_client.app import build_client_app
 from wardround_client.site import Site
-
 from wardround_sim.virtual import VirtualFederation, open_virtual_site
 
 

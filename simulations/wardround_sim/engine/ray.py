@@ -6,10 +6,12 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 from flwr.simulation import run_simulation
+
 from wardround_common.errors import ConfigError, WardroundError
 
 
@@ -22,7 +24,7 @@ def run_ray(
         ConfigError: Ray is not installed.
         WardroundError: Whatever the server app raises.
     """
-    resources = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+    resources: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     if "RAY_ADDRESS" not in os.environ:
         resources["init_args"] = {"num_cpus": max(1, workers), "include_dashboard": False}
     logging.getLogger("flwr").setLevel(logging.ERROR)

@@ -55,7 +55,9 @@ def _plot_forest(axes: Axes, results: Results, scopes: Sequence[str]) -> None:
         axes.plot([], [], style.marker, color=style.colour, ms=5, label=ARM_LABELS[arm])
     sums = len(scopes) - len(results.sites)
     axes.axhspan(-0.5, sums - 0.5, color="#f0f4f8", zorder=0)
-    axes.set_yticks(range(len(scopes)), [SCOPE_LABELS.get(scope, scope) for scope in scopes], color=INK)
+    axes.set_yticks(
+        range(len(scopes)), [SCOPE_LABELS.get(scope, scope) for scope in scopes], color=INK
+    )
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(lowest, 1.005), ylim=(len(scopes) - 0.5, -0.5), xlabel="AUC on test images")

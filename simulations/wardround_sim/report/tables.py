@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from wardround_sim.report import words
 from wardround_sim.report.attempts import Attempt, count_participation
-from wardround_sim.results import ALL, TWO_CLASS, ArchiveCounts, ClassCounts, Count, Results, SiteResults
+from wardround_sim.results import (
+    ALL,
+    TWO_CLASS,
+    ArchiveCounts,
+    ClassCounts,
+    Count,
+    Results,
+    SiteResults,
+)
 
 _STEPS = tuple(ArchiveCounts.__dataclass_fields__)
 _COMPARED = ("local", "pooled")
@@ -175,7 +183,9 @@ def effort_rows(results: Results, rounds: Sequence[Attempt]) -> list[Row]:
         part = parts[site.site]
         cells = [Cell(text=f"{part.contributed:,}"), Cell(text=f"{part.missed:,}")]
         cells += [_seconds_cell(site.seconds.get(phase)) for phase in phases]
-        cells.append(_seconds_cell(sum(s for name, s in site.seconds.items() if name != "training")))
+        cells.append(
+            _seconds_cell(sum(s for name, s in site.seconds.items() if name != "training"))
+        )
         rows.append(Row(head=site.site, cells=tuple(cells)))
     return rows
 
