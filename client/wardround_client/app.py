@@ -17,6 +17,7 @@ from flwr.clientapp import ClientApp
 
 from wardround_client import contribution
 from wardround_client.site import Site
+from wardround_client.storage import exclusive
 from wardround_common.encoding import exactly, pack, unpack, unpack_table
 from wardround_common.errors import PolicyError, ProtocolError, VerificationError, WardroundError
 from wardround_common.layout import plan_sha256
@@ -67,7 +68,8 @@ def answer(site: Site, leg: str, *, message: Message, context: Context) -> Reply
     try:
         request = Request.from_record(leg, message.content)
         site.study.require_valid_on(datetime.now(UTC).date())
-        body, arrays = _ANSWERS[leg](site, request, context)
+        with exclusive(site.config.workspace / "lock"):
+            body, arrays = _ANSWERS[leg](site, request, context)
         return Reply.signed(site.party.identity, site.name, request, body=body, arrays=arrays)
     except WardroundError as refusal:
         error = type(refusal).__name__
@@ -100,19 +102,20 @@ def _initial(site: Site, request: Request, context: Context) -> Answer:
 
 
 def _train(site: Site, request: Request, context: Context) -> Answer:
-    ticket, terms, groups = _admitted(site, request, "train")
+    terms, groups = admitted(site, request, ("train",))
     session, advert = secure.advertise(site.party, terms)
     vector = contribution.train(
-        site, terms.run, number=terms.round, first_step=ticket.argument, groups=groups
+        site, terms.run, number=terms.round, first_step=terms.step, groups=groups
     )
     return _joined(site, context, session, advert=advert, vector=vector)
 
 
 def _evaluate(site: Site, request: Request, context: Context) -> Answer:
-    ticket, terms, groups = _admitted(site, request, "evaluate")
+    terms, groups = admitted(site, request, ("validation", "test"))
     session, advert = secure.advertise(site.party, terms)
-    split, step = ticket.argument & 1, ticket.argument >> 1
-    vector = contribution.evaluate(site, terms.run, split=split, step=step, groups=groups)
+    vector = contribution.evaluate(
+        site, terms.run, split=terms.kind, step=terms.step, groups=groups
+    )
     return _joined(site, context, session, advert=advert, vector=vector)
 
 
@@ -161,9 +164,9 @@ _ANSWERS: dict[str, Callable[[Site, Request, Context], Answer]] = {
 }
 
 
-def _admitted(
-    site: Site, request: Request, kind: str
-) -> tuple[Ticket, Terms, dict[str, dict[str, Floats]]]:
+def admitted(
+    site: Site, request: Request, kinds: tuple[str, ...]
+) -> tuple[Terms, dict[str, dict[str, Floats]]]:
     """Checks a ticket against the approved study before anything else is done.
 
     Raises:
@@ -172,12 +175,14 @@ def _admitted(
     """
     study, ticket = site.study, Ticket.from_bytes(request.body)
     ticket.verify(bytes.fromhex(study.coordinator_key.removeprefix("ed25519:")))
-    terms, plan = Terms.from_bytes(ticket.terms), contribution.study_plan(study, kind)
-    asked = (terms.study_sha256, terms.kind, terms.layout_sha256, terms.vector_length)
-    ours = (study.sha256(), kind, plan_sha256(plan), plan.length)
+    terms = Terms.from_bytes(ticket.terms)
+    plan = contribution.study_plan(study, kinds[0])
+    asked = (terms.study_sha256, terms.layout_sha256, terms.vector_length)
+    ours = (study.sha256(), plan_sha256(plan), plan.length)
     limits = (terms.maximum_sites, terms.minimum_opened)
-    if asked != ours or limits != (plan.maximum_sites, study.aggregation.minimum_opened):
-        raise PolicyError(f"ticket: got other terms for {kind} than the approved study's")
+    least = study.aggregation.least_opened
+    if terms.kind not in kinds or asked != ours or limits != (plan.maximum_sites, least):
+        raise PolicyError(f"ticket: got other terms for {kinds[0]} than the approved study's")
     if any(a.dtype != np.float32 for named in request.arrays.values() for a in named.values()):
         raise ProtocolError("model: got arrays that are not float32")
     groups: dict[str, dict[str, Floats]] = {
@@ -186,7 +191,7 @@ def _admitted(
     }
     if groups_sha256(groups) != terms.model_sha256:
         raise VerificationError("model: got another one than the signed ticket names")
-    return ticket, terms, groups
+    return terms, groups
 
 
 def _joined(

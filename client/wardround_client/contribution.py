@@ -28,7 +28,6 @@ from wardround_common.quantise import VectorPlan, clip, encode
 from wardround_common.study import Study
 from wardround_common.update import Floats, Shapes, flatten
 
-SPLITS = ("validation", "test")
 _EVALUATION_BATCH = 64
 
 Groups = Mapping[str, Mapping[str, Floats]]
@@ -68,8 +67,8 @@ def _blueprint(plan: ModelPlan, classes: int, seed: int, keep_local: str) -> Blu
 
 
 def study_plan(study: Study, kind: str) -> VectorPlan:
-    """Layout of the vector for ``train`` or ``evaluate``."""
-    if kind == "evaluate":
+    """Layout of the vector for ``train``, ``validation`` or ``test``."""
+    if kind != "train":
         return evaluation_plan(study)
     draft = blueprint(study)
     return training_plan(study, Shapes.of(draft.shared_parameters), Shapes.of(draft.shared_buffers))
@@ -81,7 +80,7 @@ def train(site: Site, run: bytes, *, number: int, first_step: int, groups: Group
     Args:
         site: This site.
         run: Identity of the run.
-        number: Number of the round; with study and site it seeds the draws.
+        number: Number of the round; with study, site and run it seeds the draws.
         first_step: Steps of the run done before.
         groups: Received arrays: parameters, buffers, moments.
 
@@ -103,7 +102,8 @@ def train(site: Site, run: bytes, *, number: int, first_step: int, groups: Group
     examples = open_examples(site.config, study)
     data = TrainingData(gather=examples.gather, indices=examples.train, labels=examples.labels)
     place = study.sites.index(site.name)
-    seed = (study.seed, place, number)
+    # With the run among them, no other run brings the same update for another set of sites.
+    seed = (study.seed, place, number, int.from_bytes(run, "big"))
     moments = _moments_in(draft, groups, kept) if "first_moment" in groups and first_step else None
     start = time.perf_counter()
     result = train_steps(draft.model, data, study.training, steps=steps, seed=seed, moments=moments)
@@ -118,21 +118,19 @@ def train(site: Site, run: bytes, *, number: int, first_step: int, groups: Group
     return encode(study_plan(study, "train"), parts, weight=weight, counts=counts)
 
 
-def evaluate(site: Site, run: bytes, *, split: int, step: int, groups: Groups) -> Words:
-    """Evaluates the received model on one split and encodes the counts.
+def evaluate(site: Site, run: bytes, *, split: str, step: int, groups: Groups) -> Words:
+    """Evaluates the received model on ``validation`` or ``test`` and encodes the counts.
 
     Raises:
-        PolicyError: The split is unknown, or a count is out of range.
+        PolicyError: A count is out of range.
         ProtocolError: The received arrays are not those of the study.
     """
-    if split >= len(SPLITS):
-        raise PolicyError(f"split: got {split}, expected 0 (validation) or 1 (test)")
     torch.set_num_threads(site.config.threads)
     study, draft = site.study, blueprint(site.study)
     kept = KeptArrays(site.config.workspace / "kept" / run.hex()).load(step)
     _load_model(draft, _received(draft, groups, study), kept)
     examples = open_examples(site.config, study)
-    indices = examples.validation if SPLITS[split] == "validation" else examples.test
+    indices = examples.validation if split == "validation" else examples.test
     layout = metric_layout(study)
     counts = np.zeros(layout.size, np.int64)
     if indices.size:

@@ -48,6 +48,12 @@ def make_site(config: SiteConfig, study: Study, identity: Identity) -> Site:
         )
     members = {member.site: study.member_key(member.site) for member in study.members}
     ledger = FileLedger(config.workspace / "ledger")
-    party = Party(site=config.site, identity=identity, members=members, ledger=ledger)
+    party = Party(
+        site=config.site,
+        identity=identity,
+        members=members,
+        ledger=ledger,
+        required_sites=frozenset(study.aggregation.required_sites),
+    )
     log = open_log(f"site.{config.site}", config.workspace / "logs" / "site.jsonl")
     return Site(config=config, study=study, party=party, log=log)

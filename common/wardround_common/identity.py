@@ -18,6 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from wardround_common.encoding import Field, pack
 from wardround_common.errors import ConfigError, VerificationError
 
+_PRIME = (1 << 255) - 19
+_ORDER_8_Y = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+_SMALL_ORDER_Y = frozenset({0, 1, _PRIME - 1, _ORDER_8_Y, _PRIME - _ORDER_8_Y})
+
 SIGNATURE_BYTES = 64
 KEY_BYTES = 32
 
@@ -69,6 +75,19 @@ class Identity:
             file.write(self._key.private_bytes_raw().hex() + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def require_strong_key(key: bytes) -> None:
+    """Refuses public keys of small order, for which OpenSSL accepts forged signatures.
+
+    The y coordinates of the eight torsion points of edwards25519, in any encoding.
+
+    Raises:
+        ConfigError: The key is one of them.
+    """
+    y = (int.from_bytes(key, "little") & ((1 << 255) - 1)) % _PRIME
+    if y in _SMALL_ORDER_Y:
+        raise ConfigError("key: got a point of small order, expected a real Ed25519 public key")
 
 
 def load_identity(path: Path) -> Identity:

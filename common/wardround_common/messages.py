@@ -133,35 +133,30 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """Leg 0: the coordinator's signed terms, and what the attempt is about."""
+    """Leg 0: the terms of an attempt, signed by the coordinator."""
 
     terms: bytes
     """`secagg.terms.Terms` in their byte form."""
     signature: bytes
-    argument: int
-    """Training: steps of the run done before. Evaluation: 0 validation, 1 test."""
 
     @classmethod
-    def signed(cls, identity: Identity, terms: bytes, argument: int) -> Ticket:
-        """Signs terms and argument."""
-        signature = identity.sign("ticket", terms, argument)
-        return cls(terms=terms, signature=signature, argument=argument)
+    def signed(cls, identity: Identity, terms: bytes) -> Ticket:
+        """Signs the terms."""
+        return cls(terms=terms, signature=identity.sign("ticket", terms))
 
     def verify(self, key: bytes) -> None:
         """Raises VerificationError unless the coordinator signed this."""
-        verify(key, self.signature, "ticket", self.terms, self.argument)
+        verify(key, self.signature, "ticket", self.terms)
 
     def to_bytes(self) -> bytes:
         """The ticket in its one byte form."""
-        return pack(self.terms, self.signature, self.argument)
+        return pack(self.terms, self.signature)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Ticket:
         """Parses the byte form; ProtocolError if it is none."""
-        terms, signature, argument = unpack(data, count=3)
-        if len(argument) != 8:
-            raise ProtocolError(f"ticket: got {len(argument)} bytes of argument, expected 8")
-        return cls(terms=terms, signature=signature, argument=int.from_bytes(argument, "big"))
+        terms, signature = unpack(data, count=2)
+        return cls(terms=terms, signature=signature)
 
 
 def pack_mask_request(tables: tuple[bytes, ...], boxes: Mapping[str, bytes]) -> bytes:

@@ -186,6 +186,11 @@ class Aggregation:
     leg_deadline_s: float = 120.0
     """Time for each later leg, seconds."""
 
+    @property
+    def least_opened(self) -> int:
+        """The smallest set a site helps to open: T and the quorum, whichever is larger."""
+        return max(self.minimum_opened, self.minimum_sites)
+
     def __post_init__(self) -> None:
         for name in ("clip_norm", "buffer_limit", "train_deadline_s", "leg_deadline_s"):
             require(getattr(self, name) > 0, name, getattr(self, name), "a number above 0")

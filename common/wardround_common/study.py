@@ -18,6 +18,7 @@ from typing import Any
 
 from wardround_common.config import read_config
 from wardround_common.errors import PolicyError
+from wardround_common.identity import require_strong_key
 from wardround_common.plan import (
     MAXIMUM_SITES,
     Aggregation,
@@ -48,6 +49,7 @@ class Member:
         site_fits = _SITE_NAME.fullmatch(self.site) is not None
         require(site_fits, "site", self.site, "lower-case letters, digits and underscores")
         require(_KEY.fullmatch(self.key) is not None, "key", self.key, "ed25519: and 64 hex digits")
+        require_strong_key(bytes.fromhex(self.key.removeprefix("ed25519:")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,7 @@ class Study:
         require(self.format == 1, "format", self.format, "1; a newer wardround wrote this")
         key_fits = _KEY.fullmatch(self.coordinator_key) is not None
         require(key_fits, "coordinator_key", self.coordinator_key, "ed25519: and 64 hex digits")
+        require_strong_key(bytes.fromhex(self.coordinator_key.removeprefix("ed25519:")))
         require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
         _require_date(self.expires)
         self._check_members()

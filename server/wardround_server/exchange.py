@@ -31,6 +31,11 @@ class Attempt:
     """Once sites were asked to sign a set, the round cannot be tried again."""
 
     @property
+    def leg(self) -> str:
+        """The leg that begins it: ``train`` or ``evaluate``."""
+        return "train" if self.terms.kind == "train" else "evaluate"
+
+    @property
     def lost(self) -> dict[str, str]:
         """Leg and reason by lost site."""
         return {s: f"{leg}: {why}" for leg, t in self.tallies.items() for s, why in t.lost.items()}
@@ -65,7 +70,7 @@ class _Legs:
     def run(self, ticket: Ticket, arrays: Vectors) -> Words:
         core, attempt = self._core, self._attempt
         first = Ask(body=ticket.to_bytes(), arrays=arrays)
-        self._leg(attempt.terms.kind, dict.fromkeys(self._peers.sites, first), self._add_advert)
+        self._leg(attempt.leg, dict.fromkeys(self._peers.sites, first), self._add_advert)
         attempt.roster = core.close_adverts().sites
         adverts = Ask(body=pack(*(a.to_bytes() for a in core.roster.adverts.values())))
         self._leg("share", dict.fromkeys(attempt.roster, adverts), self._add_shared)

@@ -35,8 +35,6 @@ from wardround_server.journal import Journal
 from wardround_server.model_state import ModelState, after_round
 from wardround_server.peers import Ask, LegTally, Peers
 
-SPLITS = {"validation": 0, "test": 1}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
@@ -109,7 +107,7 @@ class _Run:
         greetings = self._peers.discover(
             self._study.sha256(), deadline_s=self._settings.hello_deadline_s
         )
-        least = max(self._study.aggregation.minimum_opened, self._study.aggregation.minimum_sites)
+        least = self._study.aggregation.least_opened
         if len(greetings) < least:
             missing = sorted(set(self._study.sites) - set(greetings))
             got = f"got {len(greetings)} sites, expected at least {least}"
@@ -139,12 +137,11 @@ class _Run:
         self._number += 1
         study = self._study
         plan = training_plan(study, state.parameter_shapes, state.buffer_shapes)
-        argument = state.completed * study.training.local_steps
         self._settings.on_event("round", "", f"{state.completed + 1}/{study.algorithm.rounds}")
         for number in range(study.aggregation.attempts):
             attempt = self._attempt(state, plan, kind="train", number=number)
             try:
-                opened = self._open(state, attempt, plan=plan, argument=argument)
+                opened = self._open(state, attempt, plan=plan)
                 self._require_cases(opened)
                 resolution = study.aggregation.buffer_limit / (plan.q_max * opened.weight)
                 following = after_round(study.algorithm, state, opened, resolution=resolution)
@@ -161,13 +158,11 @@ class _Run:
         """Opens the metrics of ``state`` on one split; False if the round stayed void."""
         self._number += 1
         plan = evaluation_plan(self._study)
-        step = state.completed * self._study.training.local_steps
         self._settings.on_event("evaluation", "", split)
         for number in range(self._study.aggregation.attempts):
-            attempt = self._attempt(state, plan, kind="evaluate", number=number)
+            attempt = self._attempt(state, plan, kind=split, number=number)
             try:
-                argument = (step << 1) | SPLITS[split]
-                opened = self._open(state, attempt, plan=plan, argument=argument)
+                opened = self._open(state, attempt, plan=plan)
                 found = metrics.decode(metric_layout(self._study), opened.counts)
             except (RoundError, ProtocolError) as error:
                 self._record(attempt, state, reason=str(error), split=split)
@@ -185,19 +180,18 @@ class _Run:
             round=self._number,
             attempt=number,
             kind=kind,
+            step=state.completed * self._study.training.local_steps,
             model_sha256=groups_sha256(state.arrays()),
             layout_sha256=plan_sha256(plan),
             vector_length=plan.length,
             maximum_sites=plan.maximum_sites,
-            minimum_opened=self._study.aggregation.minimum_opened,
+            minimum_opened=self._study.aggregation.least_opened,
         )
         return Attempt(terms=terms)
 
-    def _open(
-        self, state: ModelState, attempt: Attempt, *, plan: VectorPlan, argument: int
-    ) -> OpenedSum:
+    def _open(self, state: ModelState, attempt: Attempt, *, plan: VectorPlan) -> OpenedSum:
         terms = attempt.terms.to_bytes()
-        ticket = Ticket.signed(self._settings.identity, terms, argument)
+        ticket = Ticket.signed(self._settings.identity, terms)
         rules = self._study.aggregation
         words = open_sum(self._peers, attempt, ticket=ticket, arrays=state.arrays(), rules=rules)
         return decode(plan, words, sites=len(attempt.opened_by))
@@ -222,7 +216,7 @@ class _Run:
         line: dict[str, Any] = {
             "round": terms.round,
             "attempt": terms.attempt,
-            "kind": terms.kind,
+            "kind": attempt.leg,
             "completed": state.completed,
             "status": "void" if opened is None else "opened",
             "reason": reason,
@@ -240,13 +234,13 @@ class _Run:
             "metrics": None,
             "model_sha256": model_sha256(state.model()).hex(),
         }
-        if opened is not None and terms.kind == "train":
+        if opened is not None and attempt.leg == "train":
             clipped, loss = opened.counts.tolist()
             line["clipped"] = clipped
             line["training_loss"] = loss * LOSS_UNIT / len(attempt.opened_by)
         self._journal.record(line | more)
-        self._settings.on_event(terms.kind, "", line["status"])
-        fields = {"round": terms.round, "attempt": terms.attempt, "leg": terms.kind}
+        self._settings.on_event(attempt.leg, "", line["status"])
+        fields = {"round": terms.round, "attempt": terms.attempt, "leg": attempt.leg}
         if reason:
             self._log.warning("attempt void", extra=fields | {"reason": reason})
         else:

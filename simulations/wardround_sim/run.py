@@ -6,7 +6,6 @@ broke off later keeps what it has, with its logs.
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +42,7 @@ from wardround_sim.virtual import (
     create_workspaces,
     find_archives,
     plan_federation,
+    run_identity,
 )
 
 Engine = Literal["inprocess", "ray"]
@@ -141,7 +141,7 @@ class _Run:
     ) -> None:
         self._scenario, self._options, self._federation = scenario, options, federation
         self._clock = _Clock()
-        self._identity = secrets.token_bytes(16)
+        self._identity = run_identity(scenario.seed)
         self._names = federation.study.sites
         self._prepare_s: dict[str, float] = {}
 

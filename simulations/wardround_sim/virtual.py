@@ -103,6 +103,11 @@ def open_virtual_site(federation: VirtualFederation, name: str) -> Site:
     return make_site(config, federation.study, load_identity(config.workspace / _KEY_FILE))
 
 
+def run_identity(seed: int) -> bytes:
+    """The run of a simulation, 16 bytes; a real coordinator draws a new one for each."""
+    return _derive(seed, "run")[:16]
+
+
 def _site_identity(seed: int, site: str) -> Identity:
     return Identity.from_secret(_derive(seed, f"site {site}"))
 

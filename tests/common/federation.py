@@ -51,6 +51,7 @@ def make_terms(length: int, **changes: object) -> Terms:
         "round": 1,
         "attempt": 0,
         "kind": "train",
+        "step": 0,
         "model_sha256": b"m" * 32,
         "layout_sha256": b"l" * 32,
         "vector_length": length,

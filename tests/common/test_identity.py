@@ -9,7 +9,7 @@ from tests.vectors import reference
 from tests.vectors.loading import ours, published
 
 from wardround_common.errors import ConfigError, VerificationError
-from wardround_common.identity import Identity, load_identity, verify
+from wardround_common.identity import Identity, load_identity, require_strong_key, verify
 
 IDENTITY = Identity.from_secret(bytes(range(32)))
 FIELDS = (b"field", "text", 7)
@@ -143,3 +143,33 @@ def test_a_link_left_in_place_of_the_key_file_is_not_followed(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="exists"):
         IDENTITY.save(path)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("sign", [0, 0x80])
+def test_every_key_of_small_order_is_refused(sign: int) -> None:
+    prime = (1 << 255) - 19
+    for y in _torsion_y(prime):
+        for encoded in (y, y + prime):
+            if encoded < 1 << 255:
+                key = bytearray(encoded.to_bytes(32, "little"))
+                key[31] |= sign
+                with pytest.raises(ConfigError, match="small order"):
+                    require_strong_key(bytes(key))
+    require_strong_key(Identity.generate().public_key)
+
+
+def _torsion_y(prime: int) -> set[int]:
+    """The y of all points P with 8 P = 0, from the curve equation: 4 P must have y = +-1."""
+    d = -121665 * pow(121666, -1, prime) % prime
+    found = {0, 1, prime - 1}
+    # Order 8: doubling gives y = 0, hence x^2 = -y^2, and with it the curve is a quadratic in y^2:
+    root = pow((1 + d) % prime, (prime + 3) // 8, prime)  # d y^4 + 2 y^2 - 1 = 0
+    if root * root % prime != (1 + d) % prime:
+        root = root * pow(2, (prime - 1) // 4, prime) % prime
+    for sign in (1, -1):
+        square = (-1 + sign * root) * pow(d, -1, prime) % prime
+        y = pow(square, (prime + 3) // 8, prime)
+        for candidate in (y, y * pow(2, (prime - 1) // 4, prime) % prime):
+            if candidate * candidate % prime == square:
+                found |= {candidate, prime - candidate}
+    return found

@@ -27,7 +27,7 @@ NONE = Shapes(())
 
 
 def study(sites: int = 3, **fields: object) -> Study:
-    members = tuple(Member(site=f"s{k}", key=f"ed25519:{k:064x}") for k in range(sites))
+    members = tuple(Member(site=f"s{k}", key=f"ed25519:{k + 2:064x}") for k in range(sites))
     return Study(
         name="n",
         purpose="p",

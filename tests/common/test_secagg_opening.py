@@ -11,6 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.common.federation import (
+    Federation,
+    make_parties,
+    make_terms,
     random_vectors,
     zero_vectors,
 )
@@ -312,3 +315,27 @@ def test_nothing_is_sent_when_the_ledger_cannot_be_written() -> None:
             f.sessions[A],
             f.signatures,
         )
+
+
+def test_a_set_without_a_required_site_is_not_signed() -> None:
+    parties = make_parties(4)
+    names = list(parties)
+    strict = {
+        name: replace(party, required_sites=frozenset({names[3]}))
+        for name, party in parties.items()
+    }
+    federation = Federation(strict, make_terms(5))
+    with pytest.raises(ProtocolError, match="requires is missing"):
+        federation.run(random_vectors(names, 5, seed=1), lost={"mask": [names[3]]})
+
+
+def test_one_models_evaluation_is_signed_for_one_set_only_even_in_another_run() -> None:
+    parties = make_parties(4)
+    names = list(parties)
+    vectors = random_vectors(names, 5, seed=1)
+    Federation(parties, make_terms(5, kind="test")).run(vectors)
+    again = make_terms(5, kind="test", run=b"2" * 16)
+    with pytest.raises(PolicyError, match="another set was signed"):
+        Federation(parties, again).run(vectors, lost={"mask": [names[0]]})
+    other_model = make_terms(5, kind="test", run=b"3" * 16, model_sha256=b"n" * 32)
+    Federation(parties, other_model).run(vectors, lost={"mask": [names[0]]})

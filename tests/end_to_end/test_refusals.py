@@ -38,11 +38,12 @@ def _terms(prepared: Prepared, kind: str = "train", **changes: Any) -> Terms:
         round=1,
         attempt=0,
         kind=kind,
+        step=0,
         model_sha256=groups_sha256(_groups(prepared)),
         layout_sha256=plan_sha256(plan),
         vector_length=plan.length,
         maximum_sites=plan.maximum_sites,
-        minimum_opened=study.aggregation.minimum_opened,
+        minimum_opened=study.aggregation.least_opened,
     )
     return dataclasses.replace(terms, **changes)
 
@@ -69,10 +70,10 @@ def _ask(
     return reply
 
 
-def _train(prepared: Prepared, terms: Terms, *, argument: int = 0, arrays: Any = None) -> Reply:
-    ticket = Ticket.signed(prepared.coordinator, terms.to_bytes(), argument)
+def _train(prepared: Prepared, terms: Terms, *, arrays: Any = None) -> Reply:
+    ticket = Ticket.signed(prepared.coordinator, terms.to_bytes())
     groups = _groups(prepared) if arrays is None else arrays
-    return _ask(prepared, terms.kind, body=ticket.to_bytes(), arrays=groups)
+    return _ask(prepared, "train", body=ticket.to_bytes(), arrays=groups)
 
 
 def test_an_honest_ticket_is_answered_with_an_advert(prepared: Prepared) -> None:
@@ -86,6 +87,7 @@ def test_an_honest_ticket_is_answered_with_an_advert(prepared: Prepared) -> None
         {"study_sha256": b"x" * 32},
         {"layout_sha256": b"x" * 32},
         {"vector_length": 12},
+        {"kind": "test"},
         {"maximum_sites": 3},
         {"minimum_opened": 1},
     ],
@@ -97,25 +99,26 @@ def test_terms_that_differ_from_the_approved_study_are_refused(
 
 
 def test_a_ticket_the_coordinator_did_not_sign_is_refused(prepared: Prepared) -> None:
-    ticket = Ticket.signed(Identity.generate(), _terms(prepared).to_bytes(), 0)
+    ticket = Ticket.signed(Identity.generate(), _terms(prepared).to_bytes())
     reply = _ask(prepared, "train", body=ticket.to_bytes(), arrays=_groups(prepared))
     assert reply.error == "VerificationError"
 
 
 def test_a_signed_ticket_with_another_step_is_refused(prepared: Prepared) -> None:
-    ticket = Ticket.signed(prepared.coordinator, _terms(prepared).to_bytes(), 0)
-    altered = dataclasses.replace(ticket, argument=2)
+    ticket = Ticket.signed(prepared.coordinator, _terms(prepared).to_bytes())
+    later = dataclasses.replace(_terms(prepared), step=2)
+    altered = dataclasses.replace(ticket, terms=later.to_bytes())
     reply = _ask(prepared, "train", body=altered.to_bytes(), arrays=_groups(prepared))
     assert reply.error == "VerificationError"
 
 
 @pytest.mark.parametrize("step", [1, 4, 1000])
 def test_steps_outside_the_study_are_refused(prepared: Prepared, step: int) -> None:
-    assert _train(prepared, _terms(prepared), argument=step).error == "PolicyError"
+    assert _train(prepared, _terms(prepared, step=step)).error == "PolicyError"
 
 
 def test_a_training_ticket_does_not_serve_for_evaluation(prepared: Prepared) -> None:
-    ticket = Ticket.signed(prepared.coordinator, _terms(prepared).to_bytes(), 0)
+    ticket = Ticket.signed(prepared.coordinator, _terms(prepared).to_bytes())
     reply = _ask(prepared, "evaluate", body=ticket.to_bytes(), arrays=_groups(prepared))
     assert reply.error == "PolicyError"
 

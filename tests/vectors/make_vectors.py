@@ -90,7 +90,8 @@ def derivations() -> dict[str, object]:
 def attempt() -> dict[str, object]:
     """Terms, base, signed adverts and the context of a roster of three."""
     hashes = [hashlib.sha256(name).digest() for name in (b"study", b"model", b"layout")]
-    terms = reference.pack(1, hashes[0], bytes(16), 7, 2, "train", hashes[1], hashes[2], 1000, 8, 3)
+    numbers = (7, 2, "train", 60)
+    terms = reference.pack(1, hashes[0], bytes(16), *numbers, *hashes[1:], 1000, 8, 3)
     base = hashlib.sha256(reference.pack("base", terms)).digest()
     adverts = []
     for k, site in enumerate(("site_a", "site_b", "site_c")):

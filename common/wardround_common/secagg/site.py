@@ -13,7 +13,8 @@ Rules, by leg:
                   exposes forged keys, split rosters and per-site models before a vector leaves;
                   every box opens; at least max(t, T) sites; stored as sent before it leaves
     3  agree      the set lies within those of leg 2 and contains us with our own vector; at least
-                  max(t, T) sites; stored durably before it is signed; never two sets for a round
+                  max(t, T) sites, the required ones among them; stored durably before it is
+                  signed; never two sets for a round, nor for the evaluation of one model
     4  reveal     at least t signatures on our very set; stored as opened before a share leaves;
                   one kind of share for each site
 
@@ -23,6 +24,7 @@ PolicyError for an attempt that may not be joined, StateError when the ledger ch
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -67,6 +69,8 @@ class Party:
     members: Mapping[str, bytes]
     """Pinned public key of every member of the study."""
     ledger: Ledger
+    required_sites: frozenset[str] = frozenset()
+    """Sites without which nothing is opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +247,9 @@ def agree(party: Party, session: Session, digests: Mapping[str, bytes]) -> tuple
     if digests.get(party.site) != session.digest:
         raise VerificationError("consistency: our own vector is missing or was altered")
     roster.require_enough(len(digests), "consistency")
+    if not party.required_sites <= set(digests):
+        raise ProtocolError("consistency: a site that the study requires is missing")
+    _require_one_evaluation(party, session, sites=tuple(sorted(digests)))
     facts, sites = _unchanged_facts(party, session), tuple(sorted(digests))
     if facts.signed_round == session.terms.round and facts.signed_sites != sites:
         raise PolicyError(f"round {session.terms.round}: another set was signed here before")
@@ -349,6 +356,22 @@ def _require_own_advert(party: Party, session: Session, roster: Roster) -> None:
     public = keys.public_key(session.mask_private), keys.public_key(session.transport_private)
     if own is None or (own.mask_key, own.transport_key) != public:
         raise VerificationError("adverts: our own is missing or was altered")
+
+
+def _require_one_evaluation(party: Party, session: Session, *, sites: tuple[str, ...]) -> None:
+    """Counts of one model on one split are exact: two sets of sites would tell one site's counts.
+
+    So a site signs one set for them in all runs of a study, and keeps that as facts of their own.
+    """
+    terms = session.terms
+    if terms.kind == "train":
+        return
+    topic = pack(terms.study_sha256, terms.kind, terms.model_sha256)
+    key = hashlib.sha256(topic).digest()[:16]
+    found = party.ledger.load(key)
+    if found.signed_round and found.signed_sites != sites:
+        raise PolicyError(f"{terms.kind}: another set was signed for this very model before")
+    party.ledger.save(key, replace(found, signed_round=1, signed_sites=sites))
 
 
 def _require_phase(session: Session, phase: str) -> None:

@@ -39,7 +39,9 @@ class Terms:
     attempt: int
     """Number of the try, from 0."""
     kind: str
-    """``train`` or ``evaluate``."""
+    """``train``, ``validation`` or ``test``."""
+    step: int
+    """Steps of the run that the model has behind it."""
     model_sha256: bytes
     """Identity of the model the sites start from, 32 bytes."""
     layout_sha256: bytes
@@ -60,6 +62,7 @@ class Terms:
             self.round,
             self.attempt,
             self.kind,
+            self.step,
             self.model_sha256,
             self.layout_sha256,
             self.vector_length,
@@ -70,7 +73,8 @@ class Terms:
     @classmethod
     def from_bytes(cls, data: bytes) -> Terms:
         """Parses the byte form; ProtocolError if it is none of this version."""
-        version, study, run, number, attempt, kind, model, layout, *sizes = unpack(data, count=11)
+        version, study, run, number, attempt, kind, step, *rest = unpack(data, count=12)
+        model, layout, *sizes = rest
         if integer(version) != PROTOCOL_VERSION:
             raise ProtocolError(f"terms: got protocol {integer(version)}, expected 1; update")
         length, maximum_sites, minimum_opened = (integer(size) for size in sizes)
@@ -80,6 +84,7 @@ class Terms:
             round=integer(number),
             attempt=integer(attempt),
             kind=text(kind),
+            step=integer(step),
             model_sha256=exactly(model, _HASH_BYTES),
             layout_sha256=exactly(layout, _HASH_BYTES),
             vector_length=length,

@@ -105,10 +105,14 @@ def _client_rows(federation: _Federation, repetitions: int) -> Iterator[Row]:
         vector = federation.quantise()
         return lambda: add_masks(vector, plus=plus, minus=minus)
 
+    def whole_leg() -> Callable[[], object]:
+        mask = attempt.rehearse_mask(name)
+        return lambda: mask(federation.quantise())
+
     ways: dict[str, Prepare] = {
         MASKS: mask_quantised,
         CLIENT: lambda: lambda: add_masks(federation.quantise(), plus=plus, minus=minus),
-        LEG: lambda: lambda: attempt.mask(name, federation.quantise()),
+        LEG: whole_leg,
         FLOOR: lambda: lambda: _encrypt_streams(sites + 1, 4 * length),
         FLOWER: lambda: (
             lambda: flower_secagg.mask_vector(federation.nodes, sites // 2, federation.update)
@@ -151,13 +155,14 @@ def _coordinator_rows(federation: _Federation, lost: int, repetitions: int) -> I
     yield _row(case, COORDINATOR, seconds, against=(PLAIN, FLOWER))
     for way in (FLOOR, PLAIN, FLOWER):
         yield _row(case, way, seconds)
-    yield from _upload_rows(federation, small_bytes, lost)
+    if lost != 1 or sites <= 4:  # one share more or less tells nothing
+        yield from _upload_rows(federation, small_bytes, lost)
 
 
 def _contribute(attempt: Attempt, vector: Words, kept: int) -> Masked:
     """Masks and adds the vectors of the first ``kept`` sites; returns the last one."""
     for name in sorted(attempt.parties)[:kept]:
-        attempt.sessions[name], masked = attempt.mask(name, vector.copy())
+        masked = attempt.mask(name, vector.copy())
         attempt.core.add_masked(masked)
     return masked
 

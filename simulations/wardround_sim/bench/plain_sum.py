@@ -49,10 +49,10 @@ def open_plain_sum(
     """Stands in for `wardround_server.exchange.open_sum`: one leg, and an addition."""
     total = np.zeros(attempt.terms.vector_length, np.uint32)
     first, tally = Ask(body=ticket.to_bytes(), arrays=arrays), LegTally()
-    attempt.tallies[attempt.terms.kind] = tally
+    attempt.tallies[attempt.leg] = tally
     opened_by = []
     asked = peers.ask(
-        attempt.terms.kind,
+        attempt.leg,
         dict.fromkeys(peers.sites, first),
         deadline_s=rules.train_deadline_s,
         tally=tally,
@@ -68,14 +68,16 @@ def _answer(federation: VirtualFederation, leg: str, message: Message, context: 
     partition = int(context.node_config["partition-id"])
     site = open_virtual_site(federation, federation.sites[partition].site)
     request = Request.from_record(leg, message.content)
-    ticket, terms, groups = site_app._admitted(site, request, leg)
+    kinds = ("train",) if leg == "train" else ("validation", "test")
+    terms, groups = site_app.admitted(site, request, kinds)
     if leg == "train":
         vector = contribution.train(
-            site, terms.run, number=terms.round, first_step=ticket.argument, groups=groups
+            site, terms.run, number=terms.round, first_step=terms.step, groups=groups
         )
     else:
-        split, step = ticket.argument & 1, ticket.argument >> 1
-        vector = contribution.evaluate(site, terms.run, split=split, step=step, groups=groups)
+        vector = contribution.evaluate(
+            site, terms.run, split=terms.kind, step=terms.step, groups=groups
+        )
     arrays = {"plain": {"words": vector}}
     reply = Reply.signed(site.party.identity, site.name, request, body=b"", arrays=arrays)
     return Message(reply.to_record(), reply_to=message)

@@ -88,10 +88,12 @@ def _secure_and_plain(hospitals: Hospitals, sizes: Sizes, folder: Path) -> Secon
     }
     try:
         for number in range(sizes.repetitions + 1):
-            models = set()
+            models, run = set(), secrets.token_bytes(16)  # the run is part of all draws
             for way in list(grids)[:: -1 if number % 2 else 1]:
                 with plain_coordinator() if way == PLAIN else nullcontext():
-                    taken, model = _timed_run(hospitals, folder, partial(_serve, grids[way]))
+                    taken, model = _timed_run(
+                        hospitals, folder / way, partial(_serve, grids[way]), run
+                    )
                 models.add(model)
                 if number > 0:  # in the first, workers load their libraries
                     seconds[way] += taken
@@ -118,11 +120,13 @@ def _on_ray(hospitals: Hospitals, sizes: Sizes, folder: Path) -> Seconds:
     for _ in range(sizes.ray_repetitions):
         grid = InProcessGrid(make_app, sites=sizes.sites, workers=sizes.workers)
         try:
-            taken, _ = _timed_run(hospitals, folder, partial(_serve, grid))
+            taken, _ = _timed_run(
+                hospitals, folder / IN_PROCESS, partial(_serve, grid), secrets.token_bytes(16)
+            )
         finally:
             grid.close()
         seconds[IN_PROCESS] += taken[1:]
-        taken, _ = _timed_run(hospitals, folder, on_ray)
+        taken, _ = _timed_run(hospitals, folder / ON_RAY, on_ray, secrets.token_bytes(16))
         seconds[ON_RAY] += taken[1:]
         plain: list[float] = []
         server = make_fedavg_server(federation.study, on_round=plain.append)
@@ -136,7 +140,7 @@ def _serve(grid: InProcessGrid, app: ServerApp) -> None:
 
 
 def _timed_run(
-    hospitals: Hospitals, folder: Path, serve: Callable[[ServerApp], None]
+    hospitals: Hospitals, folder: Path, serve: Callable[[ServerApp], None], run: bytes
 ) -> tuple[list[float], str]:
     """Seconds of each round of a new run, from request to the recorded sum; and its model."""
     seconds: list[float] = []
@@ -150,12 +154,11 @@ def _timed_run(
         elif (leg, site, what) == ("train", "", "opened"):
             seconds.append(time.perf_counter() - start_s)
 
-    run = secrets.token_bytes(16)
     settings = RunSettings(
         study=hospitals.federation.study,
         identity=hospitals.coordinator,
         run=run,
-        folder=folder / "runs" / run.hex(),
+        folder=folder / run.hex(),
         on_event=on_event,
     )
     serve(build_server_app(settings, poll_s=_NO_PAUSE_S, on_outcome=ended.append))

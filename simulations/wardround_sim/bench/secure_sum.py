@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from wardround_common.identity import Identity
 from wardround_common.masking import Words
@@ -36,10 +39,18 @@ class Attempt:
     small_bytes: int
     """What one site has sent besides its vector so far."""
 
-    def mask(self, name: str, vector: Words) -> tuple[site_side.Session, Masked]:
+    def mask(self, name: str, vector: Words) -> Masked:
         """Leg 2 of one site; masks ``vector`` in place."""
-        boxes = self.core.boxes_for(name)
-        party, session = self.parties[name], self.sessions[name]
+        self.sessions[name], masked = self._masked(self.parties[name], vector)
+        return masked
+
+    def rehearse_mask(self, name: str) -> Callable[[Words], object]:
+        """Leg 2 of one site on a copy of its ledger, so that it can be done again."""
+        party = self.parties[name]
+        return partial(self._masked, replace(party, ledger=copy.deepcopy(party.ledger)))
+
+    def _masked(self, party: site_side.Party, vector: Words) -> tuple[site_side.Session, Masked]:
+        boxes, session = self.core.boxes_for(party.site), self.sessions[party.site]
         return site_side.mask(party, session, tables=self.tables, boxes=boxes, vector=vector)
 
 
@@ -51,6 +62,7 @@ def meet(sites: int, *, vector_length: int) -> Attempt:
         round=1,
         attempt=0,
         kind="train",
+        step=0,
         model_sha256=bytes(32),
         layout_sha256=bytes(32),
         vector_length=vector_length,

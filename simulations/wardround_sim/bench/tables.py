@@ -56,4 +56,4 @@ def _spread(spread: Spread) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"

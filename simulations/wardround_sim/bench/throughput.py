@@ -136,7 +136,7 @@ def _read(gathers: Mapping[str, Gather], sizes: Sizes, images: int) -> Rates:
         return lambda: [gather(batch) for batch in batches]
 
     ways = {way: partial(reading, gather) for way, gather in gathers.items()}
-    seconds = interleave(ways, repetitions=sizes.repetitions, clock=time.perf_counter)
+    seconds = interleave(ways, repetitions=sizes.repetitions, clock=time.perf_counter, warm_up=True)
     return {way: [batches.size / s for s in taken] for way, taken in seconds.items()}
 
 
@@ -155,7 +155,7 @@ def _train(gathers: Mapping[str, Gather], data: TrainingData, study: Study, size
         return run
 
     ways = {way: partial(training, way, gather) for way, gather in gathers.items()}
-    seconds = interleave(ways, repetitions=sizes.repetitions, clock=time.perf_counter)
+    seconds = interleave(ways, repetitions=sizes.repetitions, clock=time.perf_counter, warm_up=True)
     if trained[CACHE] != trained[MEMORY]:
         raise RuntimeError("training from the cache gave another model than from memory")
     images = sizes.steps * sizes.batch_size

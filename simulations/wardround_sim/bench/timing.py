@@ -16,6 +16,7 @@ def interleave(
     repetitions: int,
     clock: Callable[[], float] = time.process_time,
     at_most: Mapping[str, int] | None = None,
+    warm_up: bool = False,
 ) -> dict[str, list[float]]:
     """Runs every way ``repetitions`` times, one after the other in each repetition.
 
@@ -24,12 +25,15 @@ def interleave(
         repetitions: How often.
         clock: Processor seconds of this process by default, all threads together.
         at_most: Fewer repetitions of ways that are very slow.
+        warm_up: Whether each runs once, untimed, before.
 
     Returns:
         Seconds by way, in the order they were taken.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     limits = at_most or {}
+    for prepare in ways.values() if warm_up else ():
+        prepare()()
     for number in range(repetitions):
         # A B, then B A: what comes first may find other caches than what comes second.
         turn = list(ways.items())[:: -1 if number % 2 else 1]
