@@ -25,6 +25,7 @@ from wardround_common.masking import Words
 from wardround_common.messages import LEGS, Reply, Request, Ticket, Vectors, unpack_mask_request
 from wardround_common.secagg import site as secure
 from wardround_common.secagg.records import HASH_BYTES, Commitments
+from wardround_common.secagg.session import Session
 from wardround_common.secagg.terms import Advert, Terms
 from wardround_common.update import Floats, Shapes, groups_sha256, model_sha256
 
@@ -195,7 +196,7 @@ def admitted(
 
 
 def _joined(
-    site: Site, context: Context, session: secure.Session, *, advert: Advert, vector: Words
+    site: Site, context: Context, session: Session, *, advert: Advert, vector: Words
 ) -> Answer:
     site.rounds_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     np.save(site.rounds_folder / "vector.npy", vector)
@@ -212,12 +213,12 @@ def _take_vector(site: Site) -> Words:
     return vector
 
 
-def _remember(context: Context, session: secure.Session) -> None:
+def _remember(context: Context, session: Session) -> None:
     context.state[_STATE] = ConfigRecord({"session": session.to_bytes()})
 
 
-def _session(context: Context) -> secure.Session:
+def _session(context: Context) -> Session:
     record = context.state.config_records.get(_STATE)
     if record is None:
         raise ProtocolError("leg out of order: this site has joined no attempt")
-    return secure.Session.from_bytes(bytes(record["session"]))  # type: ignore[arg-type]
+    return Session.from_bytes(bytes(record["session"]))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from wardround_client.ledger import FileLedger
 from wardround_common.errors import PolicyError
 from wardround_common.identity import Identity
 from wardround_common.logs import open_log
-from wardround_common.secagg.site import Party
+from wardround_common.secagg.session import Party
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 

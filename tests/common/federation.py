@@ -10,6 +10,7 @@ import numpy as np
 
 from wardround_common.identity import Identity
 from wardround_common.masking import Words
+from wardround_common.secagg import session as session_side
 from wardround_common.secagg import site as site_side
 from wardround_common.secagg.coordinator import CoordinatorRound
 from wardround_common.secagg.records import Commitments, Facts, Masked, Reveal, Shared
@@ -33,12 +34,14 @@ class MemoryLedger:
         self.facts[run] = facts
 
 
-def make_parties(count: int) -> dict[str, site_side.Party]:
+def make_parties(count: int) -> dict[str, session_side.Party]:
     """``count`` sites that know each other's keys."""
     identities = {f"site_{k:02}": Identity.generate() for k in range(count)}
     members = {name: identity.public_key for name, identity in identities.items()}
     return {
-        name: site_side.Party(site=name, identity=identity, members=members, ledger=MemoryLedger())
+        name: session_side.Party(
+            site=name, identity=identity, members=members, ledger=MemoryLedger()
+        )
         for name, identity in identities.items()
     }
 
@@ -74,7 +77,7 @@ class Federation:
 
     def __init__(
         self,
-        parties: dict[str, site_side.Party],
+        parties: dict[str, session_side.Party],
         terms: Terms,
         *,
         arrival: Callable[[Iterable[str]], list[str]] = keep_order,
@@ -82,7 +85,7 @@ class Federation:
         self.parties, self.terms, self._arrival = parties, terms, arrival
         members = next(iter(parties.values())).members
         self.coordinator = CoordinatorRound(terms, members)
-        self.sessions: dict[str, site_side.Session] = {}
+        self.sessions: dict[str, session_side.Session] = {}
         self.adverts: list[Advert] = []
         self.shared: dict[str, Shared] = {}
         self.tables: tuple[Commitments, ...] = ()
@@ -161,8 +164,8 @@ class Federation:
                 getattr(self, before)()
         return self
 
-    def _remember(self, name: str, session: site_side.Session) -> None:
-        self.sessions[name] = site_side.Session.from_bytes(session.to_bytes())
+    def _remember(self, name: str, session: session_side.Session) -> None:
+        self.sessions[name] = session_side.Session.from_bytes(session.to_bytes())
 
     def _arrived(self, records: Iterable[Record]) -> list[Record]:
         by_site = {record.site: record for record in records}

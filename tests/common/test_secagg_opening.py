@@ -40,6 +40,7 @@ from wardround_common.errors import (
     VerificationError,
 )
 from wardround_common.secagg import site
+from wardround_common.secagg.session import Session
 
 # Leg 3: the set that may be opened
 
@@ -233,10 +234,10 @@ def test_signatures_of_another_attempt_do_not_count() -> None:
 def test_a_crash_between_signing_and_revealing_loses_nothing_and_repeats_nothing() -> None:
     f = federation().until("reveal")
     stored = f.sessions[A].to_bytes()
-    f.sessions[A] = site.Session.from_bytes(stored)
+    f.sessions[A] = Session.from_bytes(stored)
     first = reveal(f, f.signatures)
     assert set(first.self_shares) == set(f.parties)
-    f.sessions[A] = site.Session.from_bytes(stored)  # the crash came after the shares had left
+    f.sessions[A] = Session.from_bytes(stored)  # the crash came after the shares had left
     with pytest.raises(StateError, match="ledger: changed"):
         reveal(f, f.signatures)
 

@@ -22,7 +22,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "throughput": {"patients": 12, "steps": 1, "batch_size": 4, "repetitions": 2},
     "rounds": {
         "patients": 12,
-        "local_steps": 1,
+        "local_steps": (1,),
         "rounds": 1,
         "repetitions": 1,
         "ray_repetitions": 0,

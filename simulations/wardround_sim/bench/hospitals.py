@@ -24,23 +24,23 @@ class Hospitals:
     coordinator: Identity
 
 
-def make_hospitals(
-    folder: Path, *, sites: int, patients: int, training: Training, rounds: int
-) -> Hospitals:
+def make_hospitals(folder: Path, *, sites: int, patients: int, training: Training) -> Hospitals:
     """Writes ``sites`` hospitals and prepares them for a study with ``training``."""
     names = tuple(f"site_{number:02}" for number in range(1, sites + 1))
-    specs = [
-        SyntheticHospital(name=name, patients=patients, studies_per_patient_max=1, rows=128)
+    specs = tuple(
+        SyntheticHospital(
+            name=name,
+            patients=patients,
+            studies_per_patient_max=1,
+            rows=128,
+            columns=128,
+            transfer_syntax="rle",
+        )
         for name in names
-    ]
-    specs = [replace(spec, columns=spec.rows, transfer_syntax="rle") for spec in specs]
-    draft = StudyDraft(
-        purpose="Benchmark.",
-        training=training,
-        algorithm=Algorithm(rounds=rounds, evaluate_every=rounds),
-        aggregation=Aggregation(case_cap=max(1, patients)),
     )
-    scenario = Scenario(name="bench", study=draft, seed=_SEED, hospitals=tuple(specs))
+    aggregation = Aggregation(case_cap=max(1, patients))
+    draft = StudyDraft(purpose="Benchmark.", training=training, aggregation=aggregation)
+    scenario = Scenario(name="bench", study=draft, seed=_SEED, hospitals=specs)
     for spec in specs:
         write_hospital(spec, folder / spec.name, seed=_SEED)
     data = {name: folder / name for name in names}
@@ -51,8 +51,9 @@ def make_hospitals(
     return Hospitals(federation=federation, coordinator=coordinator)
 
 
-def with_algorithm(hospitals: Hospitals, name: str) -> Hospitals:
-    """The same hospitals under a study with another algorithm, ``fedavg`` or ``fedadamw``."""
-    study = hospitals.federation.study
-    study = replace(study, algorithm=replace(study.algorithm, name=name))  # type: ignore[arg-type]
+def with_study(hospitals: Hospitals, algorithm: Algorithm, *, local_steps: int) -> Hospitals:
+    """The same hospitals and caches under another algorithm and number of local steps."""
+    old = hospitals.federation.study
+    training = replace(old.training, local_steps=local_steps)
+    study = replace(old, algorithm=algorithm, training=training)
     return replace(hospitals, federation=replace(hospitals.federation, study=study))

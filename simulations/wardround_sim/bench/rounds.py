@@ -18,12 +18,12 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from wardround_common.plan import Training
+from wardround_common.plan import Algorithm, Training
 from wardround_common.update import model_sha256
 from wardround_server.app import build_server_app
 from wardround_server.federation import RunOutcome, RunSettings
 from wardround_sim.bench.flower_fedavg import make_fedavg_client, make_fedavg_server
-from wardround_sim.bench.hospitals import Hospitals, make_hospitals, with_algorithm
+from wardround_sim.bench.hospitals import Hospitals, make_hospitals, with_study
 from wardround_sim.bench.plain_sum import make_plain_app, plain_coordinator
 from wardround_sim.bench.rows import Row, Spread, ratio
 from wardround_sim.engine.inprocess import InProcessGrid
@@ -45,36 +45,42 @@ class Sizes:
 
     sites: int = 4
     patients: int = 60
-    local_steps: int = 10
-    rounds: int = 4
-    repetitions: int = 5
+    local_steps: tuple[int, ...] = (10, 40)
+    """Steps of a site in a round; one case each. The first is the one for Ray."""
+    rounds: int = 2
+    """Rounds of a run; short runs alternate often."""
+    repetitions: int = 8
     """Runs of each way, in turn."""
+    ray_rounds: int = 5
+    """Rounds of a run on Ray, less the first one, which is not counted."""
     ray_repetitions: int = 2
-    """The same on Ray, which takes long to start; 0 leaves Ray out."""
+    """Runs of each way on Ray, which takes long to start; 0 leaves it out."""
     workers: int = 2
 
 
 def measure(sizes: Sizes, *, on_case: Callable[[str], None]) -> Iterator[Row]:
     """Yields the rows; ``on_case`` is told what is being measured."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         on_case("writing hospitals")
         hospitals = make_hospitals(
-            Path(folder),
-            sites=sizes.sites,
-            patients=sizes.patients,
-            training=Training(local_steps=sizes.local_steps),
-            rounds=sizes.rounds,
+            folder, sites=sizes.sites, patients=sizes.patients, training=Training()
         )
-        case = f"{sizes.sites} sites, small_cnn, {sizes.local_steps} steps"
-        for algorithm in ("fedadamw", "fedavg"):
-            on_case(f"secure and plain sum, {algorithm}")
-            found = _secure_and_plain(with_algorithm(hospitals, algorithm), sizes, Path(folder))
-            yield from _rows(f"{case}, {algorithm}", found, own=(SECURE,), other=PLAIN, goal=_GOAL)
+        for steps in sizes.local_steps:
+            on_case(f"secure and plain sum, {steps} steps")
+            algorithm = Algorithm(rounds=sizes.rounds, evaluate_every=sizes.rounds)
+            subject = with_study(hospitals, algorithm, local_steps=steps)
+            found = _secure_and_plain(subject, sizes, folder / f"{steps} steps")
+            case = f"{sizes.sites} sites, small_cnn, {steps} steps, {algorithm.name}"
+            yield from _rows(case, found, own=(SECURE,), other=PLAIN, goal=_GOAL)
         if sizes.ray_repetitions:
             on_case("on Ray")
-            found = _on_ray(with_algorithm(hospitals, "fedavg"), sizes, Path(folder))
-            own = (IN_PROCESS, ON_RAY)
-            yield from _rows(f"{case}, fedavg", found, own=own, other=FEDAVG)
+            steps = sizes.local_steps[0]
+            algorithm = Algorithm(name="fedavg", rounds=sizes.ray_rounds, evaluate_every=100)
+            subject = with_study(hospitals, algorithm, local_steps=steps)
+            found = _on_ray(subject, sizes, folder)
+            case = f"{sizes.sites} sites, small_cnn, {steps} steps, fedavg"
+            yield from _rows(case, found, own=(IN_PROCESS, ON_RAY), other=FEDAVG)
 
 
 def _secure_and_plain(hospitals: Hospitals, sizes: Sizes, folder: Path) -> Seconds:

@@ -9,6 +9,7 @@ from functools import partial
 
 from wardround_common.identity import Identity
 from wardround_common.masking import Words
+from wardround_common.secagg import session as session_side
 from wardround_common.secagg import site as site_side
 from wardround_common.secagg.coordinator import CoordinatorRound
 from wardround_common.secagg.records import Commitments, Facts, Masked, Reveal, Shared
@@ -32,8 +33,8 @@ class _Ledger:
 class Attempt:
     """Everybody after leg 1, ready to mask."""
 
-    parties: dict[str, site_side.Party]
-    sessions: dict[str, site_side.Session]
+    parties: dict[str, session_side.Party]
+    sessions: dict[str, session_side.Session]
     core: CoordinatorRound
     tables: tuple[Commitments, ...]
     small_bytes: int
@@ -49,7 +50,9 @@ class Attempt:
         party = self.parties[name]
         return partial(self._masked, replace(party, ledger=copy.deepcopy(party.ledger)))
 
-    def _masked(self, party: site_side.Party, vector: Words) -> tuple[site_side.Session, Masked]:
+    def _masked(
+        self, party: session_side.Party, vector: Words
+    ) -> tuple[session_side.Session, Masked]:
         boxes, session = self.core.boxes_for(party.site), self.sessions[party.site]
         return site_side.mask(party, session, tables=self.tables, boxes=boxes, vector=vector)
 
@@ -63,6 +66,7 @@ def meet(sites: int, *, vector_length: int) -> Attempt:
         attempt=0,
         kind="train",
         step=0,
+        step=0,
         model_sha256=bytes(32),
         layout_sha256=bytes(32),
         vector_length=vector_length,
@@ -72,7 +76,7 @@ def meet(sites: int, *, vector_length: int) -> Attempt:
     identities = {f"site_{number:02}": Identity.generate() for number in range(sites)}
     members = {name: identity.public_key for name, identity in identities.items()}
     parties = {
-        name: site_side.Party(site=name, identity=identity, members=members, ledger=_Ledger())
+        name: session_side.Party(site=name, identity=identity, members=members, ledger=_Ledger())
         for name, identity in identities.items()
     }
     core, sessions, small_bytes = CoordinatorRound(terms, members), {}, 0

@@ -67,7 +67,7 @@ def measure(sizes: Sizes, *, on_case: Callable[[str], None]) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         on_case("writing hospitals")
         hospitals = make_hospitals(
-            Path(folder), sites=3, patients=sizes.patients, training=training, rounds=1
+            Path(folder), sites=3, patients=sizes.patients, training=training
         )
         study, config = hospitals.federation.study, hospitals.federation.sites[0]
         on_case("filling the caches")
