@@ -107,6 +107,18 @@ def describe_site(
     )
 
 
+def list_warnings(study: Study) -> tuple[str, ...]:
+    """What a reader must know before the numbers."""
+    kept = {"normalisation": "normalisation", "head": "last layer"}
+    if study.algorithm.keep_local == "none":
+        return ()
+    part = kept[study.algorithm.keep_local]
+    return (
+        f"Each hospital reads with its own {part}, which never leaves it; the rest is shared. "
+        "The rows over several hospitals therefore join scores of models that differ in it.",
+    )
+
+
 def auc_tables(
     scores: Mapping[str, SiteScores],
 ) -> tuple[dict[str, dict[str, r.Auc | None]], dict[str, dict[str, r.RocCurve | None]]]:

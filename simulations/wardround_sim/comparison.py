@@ -27,7 +27,7 @@ def print_comparison(runs: Sequence[Results], console: Console) -> None:
     seeds = ", ".join(str(run.seed) for run in runs)
     title = f"{first.scenario}: test AUC, mean (smallest to largest) over seeds {seeds}"
     table = Table(title=title, title_justify="left")
-    table.add_column("hospital")
+    table.add_column("hospital", no_wrap=True)
     arms = [arm for arm in first.arms if all(arm in run.auc for run in runs)]
     for arm in arms:
         table.add_column(arm.replace("_", "-"), justify="right")

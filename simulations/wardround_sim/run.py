@@ -245,6 +245,7 @@ class _Run:
             phases=self._phases(lines),
             wall_s=0.0,
             peak_memory_bytes=0,
+            warnings=collect.list_warnings(study),
         )
 
     def rounds(self) -> list[dict[str, Any]]:

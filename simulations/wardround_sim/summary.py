@@ -14,7 +14,7 @@ from wardround_sim.results import Auc, Results
 def print_summary(results: Results, out: Path, console: Console) -> None:
     """Prints AUC by hospital and arm, what it took, and where the report is."""
     table = Table(title=f"{results.scenario}: AUC on patients never seen", title_justify="left")
-    table.add_column("hospital")
+    table.add_column("hospital", no_wrap=True)
     for arm in results.arms:
         table.add_column(arm.replace("_", "-"), justify="right")
     for scope in results.scopes:

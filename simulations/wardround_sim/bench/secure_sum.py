@@ -66,7 +66,6 @@ def meet(sites: int, *, vector_length: int) -> Attempt:
         attempt=0,
         kind="train",
         step=0,
-        step=0,
         model_sha256=bytes(32),
         layout_sha256=bytes(32),
         vector_length=vector_length,

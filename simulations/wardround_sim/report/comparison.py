@@ -64,7 +64,13 @@ def _plot_forest(axes: Axes, results: Results, scopes: Sequence[str]) -> None:
     axes.grid(axis="y", visible=False)
     if lowest < 0.5:
         axes.axvline(0.5, color=MUTED, lw=0.9, ls=":")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(results.arms))
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        ncols=len(results.arms),
+        columnspacing=1.0,
+        handletextpad=0.2,
+    )
 
 
 def _plot_auc(axes: Axes, results: Results, scope: str, arm: str, row: int) -> bool:

@@ -16,7 +16,7 @@ ARM_LABELS = {
     "federated": "Shared model",
     "local": "Each hospital alone",
     "pooled": "All images in one place",
-    "fine_tuned": "Shared, then tuned locally",
+    "fine_tuned": "Shared, tuned locally",
 }
 ARM_MEANINGS = {
     "federated": "one model trained by all hospitals together; no image left its hospital",
