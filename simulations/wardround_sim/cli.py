@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wardround_common.config import read_config
-from wardround_common.errors import WardroundError
+from wardround_common.errors import ConfigError, WardroundError
 from wardround_sim.scenario import Scenario
 
 USAGE_ERROR = 2
@@ -33,6 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         status: int = options.run(options)
     except WardroundError as error:
         print(f"wardround-sim: {error}", file=sys.stderr)
+        return USAGE_ERROR
+    except OSError as error:  # its file's name may hold a patient's
+        reason = error.strerror or type(error).__name__
+        print(f"wardround-sim: cannot go on ({reason}); check disk and rights", file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt:
         print("wardround-sim: stopped", file=sys.stderr)
@@ -75,6 +79,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.workers < 0:
+        raise ConfigError(f"--workers: got {options.workers}, expected 0 or more; 0 starts none")
     from wardround_sim.run import RunOptions, run_scenario  # torch takes seconds to load
 
     found = run_scenario(
@@ -83,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
             out=options.out,
             data=options.data,
             engine=options.engine,
-            workers=max(0, options.workers),
+            workers=options.workers,
         ),
     )
     from wardround_sim.summary import print_summary

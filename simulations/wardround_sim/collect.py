@@ -66,9 +66,9 @@ def describe_protection(study: Study, state: ModelState) -> r.Protection:
     n = len(study.members)
     plan = training_plan(study, state.parameter_shapes, state.buffer_shapes)
     return r.Protection(
-        minimum_opened=study.aggregation.minimum_opened,
+        minimum_opened=study.aggregation.least_opened,
         threshold=threshold(n),
-        drop_outs_tolerated=n - max(threshold(n), study.aggregation.minimum_opened),
+        drop_outs_tolerated=n - max(threshold(n), study.aggregation.least_opened),
         clip_norm=study.aggregation.clip_norm,
         weighting=study.aggregation.weighting,
         vector_bytes=4 * plan.length,
@@ -149,10 +149,12 @@ def auc_tables(
     return dict(aucs), dict(rocs)
 
 
-def calibrate(scores: Mapping[str, SiteScores]) -> r.Calibration:
-    """Reliability of the federated model over all test examples."""
+def calibrate(scores: Mapping[str, SiteScores]) -> r.Calibration | None:
+    """Reliability of the federated model over all test examples; None without any."""
     values = np.concatenate([found.federated for found in scores.values()])
     labels = np.concatenate([found.labels for found in scores.values()])
+    if labels.size == 0:
+        return None
     place = np.minimum((values * _RELIABILITY_BINS).astype(np.int64), _RELIABILITY_BINS - 1)
     bins, error = [], 0.0
     for k in np.unique(place):

@@ -9,16 +9,22 @@ from rich.console import Console
 from rich.table import Table
 
 from wardround_common.errors import ConfigError
+from wardround_common.study import canonical_json
 from wardround_sim.report.words import SCOPE_LABELS
 from wardround_sim.results import Results
 
 
 def require_comparable(runs: Sequence[Results]) -> None:
-    """Raises ConfigError unless all runs are of one scenario and the same hospitals."""
+    """Raises ConfigError unless the runs differ in nothing but the seed."""
     kinds = {(run.scenario, run.site_names) for run in runs}
     if len(kinds) != 1:
         got = ", ".join(sorted({run.scenario for run in runs}))
         raise ConfigError(f"compare: got runs of {got}, expected one scenario and its hospitals")
+    studies = {canonical_json(run.study.parameters | {"seed": 0}) for run in runs}
+    if len(studies) != 1:
+        raise ConfigError("compare: got runs of different studies, expected only other seeds")
+    if len({run.seed for run in runs}) != len(runs):
+        raise ConfigError("compare: got two runs of one seed, expected each seed once")
 
 
 def print_comparison(runs: Sequence[Results], console: Console) -> None:
@@ -37,6 +43,9 @@ def print_comparison(runs: Sequence[Results], console: Console) -> None:
     for scope in first.scopes:
         table.add_row(SCOPE_LABELS.get(scope, scope), *_cells(runs, arms, scope))
     console.print(table)
+    for run in runs:
+        if run.status != "complete":
+            console.print(f"seed {run.seed} ended short: {run.reason}")
     wall_s = [run.wall_s for run in runs]
     sent = [sum(cost.bytes_received for cost in run.phases.values()) for run in runs]
     console.print(
@@ -47,18 +56,19 @@ def print_comparison(runs: Sequence[Results], console: Console) -> None:
 
 def _cells(runs: Sequence[Results], arms: Sequence[str], scope: str) -> list[str]:
     values = {arm: _values(runs, arm, scope) for arm in arms}
-    cells = [_spread(found, "{:.3f}".format) for found in values.values()]
+    cells = [_spread([v for v in values[arm] if v is not None], "{:.3f}".format) for arm in arms]
     for against in ("local", "pooled"):
         if against in arms:
-            pairs = zip(values["federated"], values[against], strict=False)
-            differences = [one - other for one, other in pairs]
+            pairs = zip(values["federated"], values[against], strict=True)
+            # A run without one of the two has no difference; its neighbours' must not shift.
+            differences = [a - b for a, b in pairs if a is not None and b is not None]
             cells.append(_spread(differences, "{:+.3f}".format))
     return cells
 
 
-def _values(runs: Sequence[Results], arm: str, scope: str) -> list[float]:
+def _values(runs: Sequence[Results], arm: str, scope: str) -> list[float | None]:
     found = [run.auc[arm].get(scope) for run in runs]
-    return [value.auc for value in found if value is not None]
+    return [None if value is None else value.auc for value in found]
 
 
 def _spread(values: Sequence[float], form: Callable[[float], str]) -> str:

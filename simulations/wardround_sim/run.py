@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +86,7 @@ def run_scenario(scenario: Scenario, options: RunOptions) -> results.Results:
     Raises:
         ConfigError: Scenario, data or output folder cannot be used.
         ArchiveError: A site's archive or labels cannot be used, or it has no usable example.
+        PolicyError: The study has expired.
         RoundError: The run could not begin.
     """
     hospitals = _hospitals(scenario)
@@ -94,7 +96,9 @@ def run_scenario(scenario: Scenario, options: RunOptions) -> results.Results:
         data = find_archives(scenario, options.data)
     else:
         data = {name: work / name for name in names}
+    _require_free(names)
     federation, coordinator = plan_federation(scenario, names=names, data=data, work=work)
+    federation.study.require_valid_on(datetime.now(UTC).date())
     build_model(scenario.study.model, classes=len(scenario.study.task.classes), seed=0)
     _require_new(options.out)
     run = _Run(scenario, options, federation)
@@ -173,7 +177,7 @@ class _Run:
         )
         display.phase("training together", study.algorithm.rounds)
         ray = self._options.engine == "ray"
-        app = build_server_app(settings, poll_s=0.02 if ray else 0.0, on_outcome=ended.append)
+        app = build_server_app(settings, poll_s=0.02, on_outcome=ended.append)
         make_app = partial(make_client_app, self._federation)
         run = run_inprocess
         if ray:
@@ -308,8 +312,20 @@ def _events(display: Display, rounds: int) -> Callable[[str, str, str], None]:
     return on_event
 
 
+def _require_free(names: tuple[str, ...]) -> None:
+    taken = sorted({results.ALL, results.TWO_CLASS, POOLED} & set(names))
+    if taken:
+        raise ConfigError(f"hospitals: got the name {taken[0]!r}, which results use; choose another")
+
+
 def _require_new(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
+    try:
+        used = out.exists() and any(out.iterdir())
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: got {error.strerror!r}, expected a new folder; choose another"
+        ) from None
+    if used:
         raise ConfigError(f"--out {out}: got a folder that holds something, expected a new one")
 
 
@@ -318,7 +334,12 @@ def _nothing_left_behind(out: Path) -> Iterator[None]:
     """Removes the output folder if input turns out to be unusable before the run begins."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: cannot be made ({error.strerror}); choose another folder"
+        ) from None
+    try:
         yield
-    except (WardroundError, KeyboardInterrupt):
+    except (WardroundError, OSError, KeyboardInterrupt):
         shutil.rmtree(out, ignore_errors=True)
         raise

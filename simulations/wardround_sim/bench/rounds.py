@@ -49,7 +49,7 @@ class Sizes:
     """Steps of a site in a round; one case each. The first is the one for Ray."""
     rounds: int = 2
     """Rounds of a run; short runs alternate often."""
-    repetitions: int = 8
+    repetitions: int = 5
     """Runs of each way, in turn."""
     ray_rounds: int = 5
     """Rounds of a run on Ray, less the first one, which is not counted."""

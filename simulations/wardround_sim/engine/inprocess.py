@@ -20,7 +20,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from wardround_common.errors import RoundError
+from wardround_common.errors import WardroundError
+from wardround_sim.pool import WORKER_KILLED, end_with_parent
 
 _RUN_ID, _SERVER_NODE = 1, 1
 _FIRST_NODE = 100
@@ -39,6 +40,7 @@ class InProcessGrid(Grid):
         self._app = make_app() if workers == 0 else None
         self._pool = _make_pool(make_app, workers) if workers else None
         self._running: dict[str, Future[Done]] = {}
+        self._expiry_s: dict[str, float] = {}
         self._waiting: list[Message] = []
         self._workers = workers
         self._sent = 0
@@ -80,6 +82,7 @@ class InProcessGrid(Grid):
             identity = f"message-{self._sent}"
             message.metadata.__dict__["_message_id"] = identity
             self._waiting.append(message)
+            self._expiry_s[identity] = message.metadata.created_at + message.metadata.ttl
             identities.append(identity)
         self._feed()
         return identities
@@ -87,10 +90,10 @@ class InProcessGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies that are there; waits a moment for the first one."""
         wanted = set(message_ids)
-        wait(self._running.values(), timeout=_WAIT_S, return_when=FIRST_COMPLETED)
-        replies = []
-        for identity in [i for i, future in self._running.items() if future.done() and i in wanted]:
-            replies.append(self._finish(identity))
+        awaited = [f for i, f in self._running.items() if i in wanted or not f.done()]
+        wait(awaited, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
+        done = [i for i, future in self._running.items() if future.done()]
+        replies = [self._finish(identity) for identity in done if identity in wanted]
         self._feed()
         return replies
 
@@ -107,7 +110,18 @@ class InProcessGrid(Grid):
             replies += arrived
         return replies
 
+    def _forget_expired(self) -> None:
+        # Nobody asks for a late reply any more; kept, it would block its worker's place for good.
+        now_s = time.time()
+        expired = {identity for identity, end_s in self._expiry_s.items() if end_s < now_s}
+        self._waiting = [m for m in self._waiting if m.metadata.message_id not in expired]
+        for identity in expired:
+            if identity not in self._running or self._running[identity].done():
+                self._running.pop(identity, None)
+                del self._expiry_s[identity]
+
     def _feed(self) -> None:
+        self._forget_expired()
         # Two for each worker: one at work and one at hand. The rest wait here, unpickled.
         while self._waiting and len(self._running) < max(1, 2 * self._workers):
             message = self._waiting.pop(0)
@@ -116,7 +130,10 @@ class InProcessGrid(Grid):
 
     def _start(self, message: Message, context: Context) -> Future[Done]:
         if self._pool is not None:
-            return self._pool.submit(_serve, message, context)
+            try:
+                return self._pool.submit(_serve, message, context)
+            except BrokenProcessPool:
+                raise WardroundError(WORKER_KILLED) from None
         if self._app is None:
             raise RuntimeError("this grid has neither workers nor an app")
         future: Future[Done] = Future()
@@ -127,8 +144,9 @@ class InProcessGrid(Grid):
         try:
             reply, context = self._running.pop(identity).result()
         except BrokenProcessPool:
-            message = "a worker process was killed; is memory short? Try fewer --workers"
-            raise RoundError(message) from None
+            # Not a RoundError: without workers the next attempt would not fare better.
+            raise WardroundError(WORKER_KILLED) from None
+        del self._expiry_s[identity]
         self._contexts[context.node_id] = context
         return reply
 
@@ -137,7 +155,7 @@ def run_inprocess(server_app: ServerApp, make_app: MakeApp, *, sites: int, worke
     """Runs both apps to the end.
 
     Raises:
-        WardroundError: Whatever the server app raises; RoundError if a worker is killed.
+        WardroundError: Whatever the server app raises, or a worker was killed.
     """
     grid = InProcessGrid(make_app, sites=sites, workers=workers)
     try:
@@ -169,6 +187,7 @@ _APP: list[ClientApp] = []
 
 
 def _start_worker(make_app: MakeApp) -> None:
+    end_with_parent()
     _identify()
     _APP.append(make_app())
 
