@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from wardround_client.contribution import blueprint
 from wardround_client.evaluation import predict
 from wardround_client.examples import open_examples
+from wardround_client.kept import KeptArrays
 from wardround_client.parameters import load_arrays
-from wardround_sim.baselines import POOLED, Model, at_site, fine_tune
+from wardround_sim.baselines import POOLED, Model, fine_tune
 from wardround_sim.scenario import FineTuning
 from wardround_sim.virtual import VirtualFederation
 
@@ -34,6 +35,8 @@ class Arms:
     """The federation's model."""
     run: bytes
     """The run it came from; sites keep their own parts under it."""
+    step: int
+    """Steps of the run that are in it; a void round may have left newer parts at a site."""
     baselines: Mapping[str, Model]
     """Hospital-only models by site, and the pooled one."""
     fine_tuning: FineTuning
@@ -57,7 +60,7 @@ def score_site(federation: VirtualFederation, arms: Arms, site: str) -> SiteScor
     config = next(config for config in federation.sites if config.site == site)
     examples = open_examples(config, federation.study)
     score = partial(_score, federation, indices=examples.test, site=site)
-    shared = at_site(federation, site, shared=arms.shared, run=arms.run)
+    shared = at_site(federation, site, arms=arms)
     tuned = None
     if arms.fine_tuning.steps:
         tuned = score(fine_tune(federation, site, shared=shared, plan=arms.fine_tuning))
@@ -69,6 +72,15 @@ def score_site(federation: VirtualFederation, arms: Arms, site: str) -> SiteScor
         local={who: score(model) for who, model in arms.baselines.items() if who != POOLED},
         fine_tuned=tuned,
     )
+
+
+def at_site(federation: VirtualFederation, site: str, *, arms: Arms) -> Model:
+    """The shared model with what this site keeps to itself, ready to load."""
+    draft = blueprint(federation.study)
+    config = next(config for config in federation.sites if config.site == site)
+    kept = KeptArrays(config.workspace / "kept" / arms.run.hex()).load(arms.step)
+    own = {name.removeprefix("value/"): a for name, a in kept.items() if name.startswith("value/")}
+    return {**draft.parameters, **draft.buffers, **own, **arms.shared}
 
 
 def _score(

@@ -16,7 +16,6 @@ from torch import nn
 
 from wardround_client.contribution import blueprint
 from wardround_client.examples import Examples, open_examples
-from wardround_client.kept import KeptArrays
 from wardround_client.parameters import export_buffers, export_parameters, load_arrays
 from wardround_client.training import StepRange, TrainingData, train_steps
 from wardround_common.study import Study
@@ -75,17 +74,6 @@ def fine_tune(
         moments=None,
     )
     return _export(model)
-
-
-def at_site(federation: VirtualFederation, site: str, *, shared: Model, run: bytes) -> Model:
-    """The shared model with what this site keeps to itself, ready to load."""
-    study = federation.study
-    draft = blueprint(study)
-    config = next(config for config in federation.sites if config.site == site)
-    steps = study.training.local_steps * study.algorithm.rounds
-    kept = KeptArrays(config.workspace / "kept" / run.hex()).load(steps)
-    own = {name.removeprefix("value/"): a for name, a in kept.items() if name.startswith("value/")}
-    return {**draft.parameters, **draft.buffers, **own, **shared}
 
 
 def _examples(federation: VirtualFederation, site: str) -> Examples:

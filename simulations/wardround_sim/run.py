@@ -201,6 +201,7 @@ class _Run:
         arms = Arms(
             shared=outcome.state.model(),
             run=self._identity,
+            step=outcome.completed * self._federation.study.training.local_steps,
             baselines=baselines,
             fine_tuning=self._scenario.fine_tuning,
         )
@@ -315,7 +316,9 @@ def _events(display: Display, rounds: int) -> Callable[[str, str, str], None]:
 def _require_free(names: tuple[str, ...]) -> None:
     taken = sorted({results.ALL, results.TWO_CLASS, POOLED} & set(names))
     if taken:
-        raise ConfigError(f"hospitals: got the name {taken[0]!r}, which results use; choose another")
+        raise ConfigError(
+            f"hospitals: got the name {taken[0]!r}, which results use; choose another"
+        )
 
 
 def _require_new(out: Path) -> None:

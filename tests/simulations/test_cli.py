@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from wardround_sim import cli
+from wardround_sim import cli, run
 from wardround_sim.results import read_results
 
 STUDY = """
@@ -46,6 +48,9 @@ def _run(tmp_path: Path, text: str, *more: str) -> tuple[int, Path]:
         (GOOD.replace("seed: 3", "seed: -3"), "seed: got -3"),
         ("name: tiny\n" + STUDY, "exactly one of hospitals, federation, archives"),
         ("name: tiny\narchives: [a, b, c]\n" + STUDY, "--data"),
+        (GOOD.replace("name: beech", "name: all"), "got the name 'all'"),
+        (GOOD.replace("name: beech", "name: pooled"), "got the name 'pooled'"),
+        (GOOD + "  expires: 2020-01-01\n", "expired on 2020-01-01"),
     ],
 )
 def test_unusable_input_is_one_line_with_exit_code_2_and_no_folder(
@@ -105,6 +110,43 @@ def test_a_folder_that_holds_something_is_not_touched(
     assert code == cli.USAGE_ERROR
     assert "expected a new one" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/out"])
+@pytest.mark.parametrize("command", ["run", "synth"])
+def test_an_out_that_cannot_be_a_folder_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, place: str
+) -> None:
+    (tmp_path / "file").write_text("years of work")
+    (tmp_path / "scenario.yaml").write_text(GOOD)
+    out = ["--out", str(tmp_path / place)]
+    assert cli.main([command, str(tmp_path / "scenario.yaml"), *out]) == cli.USAGE_ERROR
+    assert "--out" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert (tmp_path / "file").read_text() == "years of work"
+
+
+def test_fewer_than_no_workers_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = _run(tmp_path, GOOD, "--workers", "-1")
+    assert code == cli.USAGE_ERROR
+    assert "--workers: got -1" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_full_disk_is_one_line_without_a_path_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/archive/Phantom^Patient")
+
+    monkeypatch.setattr(run, "create_workspaces", fail)
+    code, out = _run(tmp_path, GOOD)
+    said = capsys.readouterr().err
+    assert code == cli.USAGE_ERROR
+    assert "No space left on device" in said.strip().splitlines()[-1]
+    assert "Phantom" not in said
+    assert not out.exists()
 
 
 def test_a_run_writes_report_results_rounds_and_model(

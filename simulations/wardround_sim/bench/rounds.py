@@ -45,7 +45,7 @@ class Sizes:
 
     sites: int = 4
     patients: int = 60
-    local_steps: tuple[int, ...] = (10, 40)
+    local_steps: tuple[int, ...] = (10, 30)
     """Steps of a site in a round; one case each. The first is the one for Ray."""
     rounds: int = 2
     """Rounds of a run; short runs alternate often."""
