@@ -56,7 +56,10 @@ def _handler(
     leg: str, open_site: Callable[[Context], Site]
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        site = open_site(context)
+        try:
+            site = open_site(context)
+        except Exception:  # its text would travel in Flower's error
+            raise RuntimeError("this site cannot be opened; see its own log") from None
         reply = answer(site, leg, message=message, context=context)
         return Message(reply.to_record(), reply_to=message)
 
@@ -80,6 +83,7 @@ def answer(site: Site, leg: str, *, message: Message, context: Context) -> Reply
         seconds = round(time.perf_counter() - start, 6)
         fields: dict[str, object] = {"site": site.name, "leg": leg, "seconds": seconds}
         if error:
+            (site.rounds_folder / "vector.npy").unlink(missing_ok=True)
             site.log.warning("leg failed", extra=fields | {"error": error})
         else:
             site.log.info("leg answered", extra=fields)

@@ -15,7 +15,7 @@ from torch import nn
 from wardround_client import evaluation
 from wardround_client.examples import Examples, open_examples
 from wardround_client.kept import KeptArrays
-from wardround_client.models import build_model, local_names
+from wardround_client.models import best_device, build_model, local_names
 from wardround_client.parameters import export_buffers, export_parameters, load_arrays
 from wardround_client.site import Site
 from wardround_client.training import Moments, StepRange, TrainingData, train_steps
@@ -63,7 +63,8 @@ def blueprint(study: Study) -> Blueprint:
 def _blueprint(plan: ModelPlan, classes: int, seed: int, keep_local: str) -> Blueprint:
     model = build_model(plan, classes=classes, seed=seed)
     kept = local_names(model, keep_local)
-    return Blueprint(model, export_parameters(model), export_buffers(model), kept)
+    parameters, buffers = export_parameters(model), export_buffers(model)
+    return Blueprint(model.to(best_device()), parameters, buffers, kept)
 
 
 def study_plan(study: Study, kind: str) -> VectorPlan:

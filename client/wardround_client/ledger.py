@@ -1,6 +1,6 @@
 """The site's durable memory of which sets it signed and which rounds it helped to open.
 
-One file for each run, to which every save appends a record behind its length and checksum: one
+One file for each run, to which every save appends a record behind its length and checksums: one
 flush to the disk instead of the three that replacing a file takes, on the way of every leg. A last
 record that was cut off by a crash was never acted upon, so the one before it holds; any other
 damage stops the run.
@@ -16,7 +16,7 @@ from wardround_common.errors import ProtocolError, StateError
 from wardround_common.files import write_atomically
 from wardround_common.secagg.records import Facts
 
-_HEAD_BYTES = 8
+_HEAD_BYTES = 12
 _LARGEST_BYTES = 1 << 16
 
 
@@ -33,20 +33,21 @@ class FileLedger:
             StateError: The file is damaged; the run must not go on without it.
         """
         path = self._path(run)
-        return _last(path.read_bytes()) if path.exists() else Facts()
+        return _last(path.read_bytes())[0] if path.exists() else Facts()
 
     def save(self, run: bytes, facts: Facts) -> None:
         """Stores the facts; they survive a power cut once this returns.
 
         Raises:
             OSError: The disk is full or not writable; nothing may be sent then.
+            StateError: The file is damaged.
         """
         path, record = self._path(run), _record(facts)
         if not path.exists() or path.stat().st_size > _LARGEST_BYTES:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_atomically(path, record, mode=0o600)
             return
-        whole = _whole_bytes(path.read_bytes())
+        _, whole = _last(path.read_bytes())
         with path.open("r+b") as file:
             file.truncate(whole)
             file.seek(whole)
@@ -60,33 +61,35 @@ class FileLedger:
 
 def _record(facts: Facts) -> bytes:
     data = facts.to_bytes()
-    return len(data).to_bytes(4, "big") + crc32(data).to_bytes(4, "big") + data
+    size = len(data).to_bytes(4, "big")
+    return size + _checksum(size) + _checksum(data) + data
 
 
-def _whole_bytes(data: bytes) -> int:
-    """Bytes up to the end of the last record that is all there."""
-    at = 0
+def _last(data: bytes) -> tuple[Facts, int]:
+    """The facts of the last record that is all there, and where it ends."""
+    at, found = 0, b""
     while at + _HEAD_BYTES <= len(data):
-        size = int.from_bytes(data[at : at + 4], "big")
-        if at + _HEAD_BYTES + size > len(data):
-            break
-        at += _HEAD_BYTES + size
-    return at
-
-
-def _last(data: bytes) -> Facts:
-    at, found = 0, None
-    whole = _whole_bytes(data)
-    while at < whole:
-        size = int.from_bytes(data[at : at + 4], "big")
-        found = data[at + _HEAD_BYTES : at + _HEAD_BYTES + size]
-        if crc32(found).to_bytes(4, "big") != data[at + 4 : at + _HEAD_BYTES]:
-            found = None
-            break
-        at += _HEAD_BYTES + size
-    if found is None:
-        raise StateError("ledger: file is damaged; leave this run and start a new one")
+        size, size_sum, sum_ = (data[at + k : at + k + 4] for k in (0, 4, 8))
+        end = at + _HEAD_BYTES + int.from_bytes(size, "big")
+        if _checksum(size) != size_sum:
+            raise _damaged()
+        if end > len(data):
+            break  # cut off by a crash
+        found = data[at + _HEAD_BYTES : end]
+        if _checksum(found) != sum_:
+            raise _damaged()
+        at = end
+    if not at:
+        raise _damaged()
     try:
-        return Facts.from_bytes(found)
+        return Facts.from_bytes(found), at
     except ProtocolError:
         raise StateError("ledger: file is of another version; start a new run") from None
+
+
+def _checksum(data: bytes) -> bytes:
+    return crc32(data, 1).to_bytes(4, "big")  # from 1, so that zeros do not check
+
+
+def _damaged() -> StateError:
+    return StateError("ledger: file is damaged; leave this run and start a new one")

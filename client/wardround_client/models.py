@@ -43,6 +43,11 @@ def build_model(plan: ModelPlan, *, classes: int, seed: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def best_device() -> torch.device:
+    """The first graphics processor if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def local_names(model: nn.Module, keep_local: str) -> frozenset[str]:
     """Names in the state of ``model`` that stay at a site: nothing, normalisation or the head.
 

@@ -107,9 +107,6 @@ class _Legs:
         missing = set(self._rules.required_sites) - contributing
         if missing:
             raise RoundError(f"quorum: required site {sorted(missing)[0]} did not contribute")
-        got, least = len(contributing), self._rules.minimum_sites
-        if got < least:
-            raise RoundError(f"quorum: got {got} sites, expected at least {least}")
 
     def _add_advert(self, reply: Reply) -> None:
         advert = Advert.from_bytes(reply.body)

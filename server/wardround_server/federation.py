@@ -35,6 +35,8 @@ from wardround_server.journal import Journal
 from wardround_server.model_state import ModelState, after_round
 from wardround_server.peers import Ask, LegTally, Peers
 
+_GREETING_S = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
@@ -119,6 +121,11 @@ class _Run:
                 return model
         raise RoundError("initial model: no site sent the one that all sites named")
 
+    def _greet_absent_sites(self) -> None:
+        """Looks again for members that were silent before; they may join at any round."""
+        if len(self._peers.sites) < len(self._study.members):
+            self._peers.discover(self._study.sha256(), deadline_s=_GREETING_S)
+
     def _initial_model(
         self, site: str, *, parameters: Shapes, buffers: Shapes, sha256: str
     ) -> ModelState | None:
@@ -136,6 +143,7 @@ class _Run:
         """The next model, or None if the round stayed void."""
         self._number += 1
         study = self._study
+        self._greet_absent_sites()
         plan = training_plan(study, state.parameter_shapes, state.buffer_shapes)
         self._settings.on_event("round", "", f"{state.completed + 1}/{study.algorithm.rounds}")
         for number in range(study.aggregation.attempts):
@@ -213,6 +221,7 @@ class _Run:
         **more: Any,
     ) -> None:
         terms, tallies = attempt.terms, attempt.tallies
+        absent = sorted(set(self._study.sites) - set(self._peers.sites))
         line: dict[str, Any] = {
             "round": terms.round,
             "attempt": terms.attempt,
@@ -223,7 +232,7 @@ class _Run:
             "sites": {
                 "roster": list(attempt.roster),
                 "opened": list(attempt.opened_by),
-                "dropped": attempt.lost,
+                "dropped": dict.fromkeys(absent, "hello: silent") | attempt.lost,
             },
             "seconds": {leg: round(tally.seconds, 6) for leg, tally in tallies.items()},
             "bytes": {

@@ -68,16 +68,19 @@ class Peers:
         return tuple(sorted(self._nodes))
 
     def discover(self, body: bytes, *, deadline_s: float) -> dict[str, Reply]:
-        """Greets nodes until every member has answered, or the deadline passes.
+        """Greets nodes that are not known yet until every member is, or the deadline passes.
+
+        Returns:
+            The replies of the sites that were found now.
 
         Raises:
             ProtocolError: Two nodes answer for one site.
         """
-        greeted: set[int] = set()
+        greeted = set(self._nodes.values())
         replies: dict[str, Reply] = {}
         pending: dict[str, tuple[Request, int]] = {}
         end = time.monotonic() + deadline_s
-        while len(replies) < len(self.members) and time.monotonic() < end:
+        while len(self._nodes) < len(self.members) and time.monotonic() < end:
             new = [node for node in self._grid.get_node_ids() if node not in greeted]
             greeted.update(new)
             pending |= self._push("hello", {node: Ask(body=body) for node in new}, deadline_s)
@@ -85,7 +88,7 @@ class Peers:
                 reply = self._read(message, request, site=None)
                 if not isinstance(reply, Reply):
                     continue
-                if reply.site in replies:
+                if reply.site in self._nodes:
                     raise ProtocolError(f"hello: two nodes answer for site {reply.site}")
                 self._nodes[reply.site], replies[reply.site] = node, reply
                 self._on_event("hello", reply.site, "done")

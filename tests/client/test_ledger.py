@@ -50,13 +50,23 @@ def test_a_save_that_was_cut_off_anywhere_never_counts_and_the_next_one_does(
 
 def test_any_changed_byte_of_a_whole_record_stops_the_run(tmp_path: Path) -> None:
     ledger = FileLedger(tmp_path)
-    ledger.save(RUN, _facts(1))
+    for number in (1, 2, 3):
+        ledger.save(RUN, _facts(number))
     (path,) = tmp_path.iterdir()
     good = path.read_bytes()
-    for place in range(4, len(good)):
+    for place in range(len(good)):
         path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
         with pytest.raises(StateError, match="damaged"):
             ledger.load(RUN)
+
+
+def test_a_tail_of_zeros_is_damage(tmp_path: Path) -> None:
+    ledger = FileLedger(tmp_path)
+    ledger.save(RUN, _facts(1))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes() + bytes(12))
+    with pytest.raises(StateError, match="damaged"):
+        ledger.load(RUN)
 
 
 def test_an_emptied_file_is_damage_and_not_a_new_run(tmp_path: Path) -> None:

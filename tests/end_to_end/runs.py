@@ -99,7 +99,7 @@ def run(
         identity=prepared.coordinator,
         run=identity,
         folder=out,
-        hello_deadline_s=20,
+        hello_deadline_s=8,
     )
     app = build_server_app(settings, poll_s=0.0, on_outcome=ended.append)
     grid = WatchedGrid(federation, drop=drop)

@@ -86,6 +86,33 @@ def test_a_site_lost_at_any_leg_is_left_out_and_the_run_goes_on(
     assert all(("elm" in line["sites"]["opened"]) == in_sum for line in opened)
 
 
+def test_a_site_that_misses_the_beginning_joins_later(prepared: Prepared, tmp_path: Path) -> None:
+    greetings: list[str] = []
+
+    def late(site: str, leg: str) -> bool:
+        if (site, leg) == ("elm", "hello"):
+            greetings.append(leg)
+        return (site, leg) == ("elm", "hello") and len(greetings) < 2
+
+    federation = with_study(prepared, aggregation=_hasty(prepared))
+    identity = secrets.token_bytes(16)
+    outcome, _ = run(prepared, tmp_path, identity=identity, federation=federation, drop=late)
+    training = [line["sites"] for line in _lines(tmp_path) if line["kind"] == "train"]
+    assert outcome.completed == 2
+    assert "elm" in training[-1]["opened"]
+
+
+def test_a_site_that_never_comes_is_named_in_every_line(prepared: Prepared, tmp_path: Path) -> None:
+    outcome, _ = run(
+        prepared,
+        tmp_path,
+        identity=secrets.token_bytes(16),
+        drop=lambda site, leg: (site, leg) == ("elm", "hello"),
+    )
+    assert outcome.completed == 2
+    assert {line["sites"]["dropped"]["elm"] for line in _lines(tmp_path)} == {"hello: silent"}
+
+
 @pytest.mark.parametrize("leg", ["train", "share", "masked", "consistency", "unmask"])
 def test_too_many_lost_sites_void_the_round_and_leave_the_model(
     prepared: Prepared, tmp_path: Path, leg: str
