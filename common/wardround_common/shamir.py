@@ -8,6 +8,7 @@ fewer tell nothing. Shares are not verifiable: whoever combines must check the r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,13 +70,23 @@ def combine(shares: Mapping[int, bytes]) -> bytes:
     if len(sizes) != 1 or not all(1 <= x <= MAXIMUM_SHARES for x in shares):
         raise ValueError("shares: expected one size and points from 1 to 255")
     result = np.zeros(sizes.pop(), np.uint8)
-    for x, share in shares.items():
-        weight = np.uint8(1)
-        for other in shares:
-            if other != x:
-                weight = _TIMES[weight, _TIMES[other, _INVERSE[other ^ x]]]
+    weights = _weights_at_zero(tuple(shares))
+    for weight, share in zip(weights, shares.values(), strict=True):
         result ^= _TIMES[weight][np.frombuffer(share, np.uint8)]
     return result.tobytes()
+
+
+@lru_cache(maxsize=64)
+def _weights_at_zero(points: tuple[int, ...]) -> tuple[int, ...]:
+    """Lagrange's weights; many secrets are opened from the shares of the same sites."""
+    weights = []
+    for x in points:
+        weight = 1
+        for other in points:
+            if other != x:
+                weight = int(_TIMES[weight, _TIMES[other, _INVERSE[other ^ x]]])
+        weights.append(weight)
+    return tuple(weights)
 
 
 def _evaluate(constant: Bytes, coefficients: Bytes, x: int) -> bytes:

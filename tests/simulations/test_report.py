@@ -221,8 +221,8 @@ def test_no_hospital_worse_than_alone_is_said_as_well(four_hospitals: Any) -> No
 def test_local_fine_tuning_is_a_column_only_where_it_was_run(
     four_hospitals: Any, fifty_hospitals: Any, page: str, fifty_page: str
 ) -> None:
-    assert "Shared, then tuned locally" in page
-    assert "Shared, then tuned locally" not in fifty_page
+    assert "Shared, tuned locally" in page
+    assert "Shared, tuned locally" not in fifty_page
     assert len(tables.auc_rows(four_hospitals.results)[0].cells) == 1 + 4 + 2
     assert len(tables.auc_rows(fifty_hospitals.results)[0].cells) == 1 + 3 + 2
 
