@@ -291,6 +291,9 @@ class Results:
     """Wall time of the whole run, seconds."""
     peak_memory_bytes: int
     """Most memory the process tree held at once, bytes; 0 where it was not measured."""
+    site_round_overhead_s: float = 0.0
+    """Wall time of the training rounds beyond pure training (which the workers share), divided by
+    rounds and sites, seconds: what federation and encryption cost one site in one round."""
     warnings: tuple[str, ...] = field(default=())
     """What a reader must know before the numbers, one sentence each."""
 

@@ -217,6 +217,12 @@ class _Run:
         """Puts the results together."""
         study, lines = self._federation.study, self.rounds()
         aucs, rocs = collect.auc_tables(scores)
+        sites = tuple(
+            collect.describe_site(
+                self._federation, site, report=reports[site], seconds=self._prepare_s[site]
+            )
+            for site in self._names
+        )
         return results.Results(
             scenario=self._scenario.name,
             study=collect.summarise_study(study),
@@ -236,12 +242,7 @@ class _Run:
             parameters=outcome.state.parameters.size,
             protection=collect.describe_protection(study, outcome.state),
             clipped_updates=sum(line.get("clipped", 0) for line in lines),
-            sites=tuple(
-                collect.describe_site(
-                    self._federation, site, report=reports[site], seconds=self._prepare_s[site]
-                )
-                for site in self._names
-            ),
+            sites=sites,
             auc=aucs,
             roc=rocs,
             interval_method="DeLong, logit scale",
@@ -250,6 +251,9 @@ class _Run:
             phases=self._phases(lines),
             wall_s=0.0,
             peak_memory_bytes=0,
+            site_round_overhead_s=collect.site_round_overhead_s(
+                lines, sites, workers=self._options.workers
+            ),
             warnings=collect.list_warnings(study),
         )
 

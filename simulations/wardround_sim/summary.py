@@ -30,6 +30,10 @@ def print_summary(results: Results, out: Path, console: Console) -> None:
         f"{rounds.completed} of {rounds.planned} rounds, {rounds.void} void; "
         f"{results.wall_s:.0f} s; model {results.model_sha256[:16]}; seed {results.seed}"
     )
+    console.print(
+        f"peak memory {results.peak_memory_bytes / 1e9:.2f} GB; beyond training, a round took "
+        f"{results.site_round_overhead_s:.3f} s for each hospital"
+    )
     console.print(f"report: {out / 'report.html'}", soft_wrap=True)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from wardround_common.config import parse_config
 from wardround_server.model_state import ModelState
 from wardround_sim.assessment import SiteScores
-from wardround_sim.collect import auc_tables, calibrate, describe_protection
+from wardround_sim.collect import (
+    auc_tables,
+    calibrate,
+    describe_protection,
+    site_round_overhead_s,
+)
 from wardround_sim.scenario import Scenario
 from wardround_sim.virtual import plan_federation
 
@@ -65,3 +71,15 @@ def test_alone_on_all_patients_is_the_mean_over_models_and_never_pools_their_sco
     assert found["c"] is None
     assert (found["a"].auc, found["b"].auc) == (1.0, 1.0)
     assert found["all"].auc == (1.0 + 1 / 8) / 2
+
+
+def test_the_overhead_is_what_rounds_take_beyond_training_shared_by_the_workers() -> None:
+    class Site:
+        seconds: ClassVar[dict[str, float]] = {"training": 3.0, "train": 3.5}
+
+    lines = [
+        {"kind": "train", "seconds": {"train": 4.0, "share": 1.0}},
+        {"kind": "evaluate", "seconds": {"evaluate": 100.0}},
+    ]
+    assert site_round_overhead_s(lines, (Site(), Site()), workers=2) == 1.0  # type: ignore[arg-type]
+    assert site_round_overhead_s([], (), workers=0) == 0.0
