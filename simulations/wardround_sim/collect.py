@@ -111,7 +111,8 @@ def site_round_overhead_s(lines: Lines, sites: tuple[r.SiteResults, ...], *, wor
     """Seconds a training round takes beyond training, for each site; 0 if none was opened."""
     walls = [sum(a["seconds"].values()) for a in lines if a["kind"] == "train"]
     training = sum(site.seconds.get("training", 0.0) for site in sites) / max(1, workers)
-    return round((sum(walls) - training) / max(1, len(walls) * len(sites)), 6)
+    beyond = float(sum(walls)) - training
+    return round(beyond / max(1, len(walls) * len(sites)), 6)
 
 
 def list_warnings(study: Study) -> tuple[str, ...]:
