@@ -18,6 +18,7 @@ from flwr.clientapp import ClientApp
 from wardround_client import contribution
 from wardround_client.site import Site
 from wardround_client.storage import exclusive
+from wardround_common.approval import countersign
 from wardround_common.encoding import exactly, pack, unpack, unpack_table
 from wardround_common.errors import PolicyError, ProtocolError, VerificationError, WardroundError
 from wardround_common.layout import plan_sha256
@@ -98,7 +99,8 @@ def _hello(site: Site, request: Request, context: Context) -> Answer:
     shapes = [Shapes.of(arrays).items for arrays in (draft.shared_parameters, draft.shared_buffers)]
     model = model_sha256({**draft.shared_parameters, **draft.shared_buffers})
     described = {"parameters": shapes[0], "buffers": shapes[1], "sha256": model.hex()}
-    return json.dumps(described).encode(), {}
+    approval = countersign(site.party.identity, site.name, site.study)
+    return pack(approval, json.dumps(described)), {}
 
 
 def _initial(site: Site, request: Request, context: Context) -> Answer:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from wardround_common import metrics
+from wardround_common.approval import verify_countersignature
+from wardround_common.encoding import unpack
 from wardround_common.errors import ProtocolError, RoundError
 from wardround_common.identity import Identity
 from wardround_common.layout import (
@@ -83,6 +85,7 @@ class _Run:
         self._journal = Journal(settings.folder)
         self._log = open_log("coordinator", settings.folder / "logs" / "coordinator.jsonl")
         self._number = 0
+        self._approvals: dict[str, str] = {}
 
     def complete(self) -> RunOutcome:
         state, void, void_in_row = self._begin(), 0, 0
@@ -106,9 +109,7 @@ class _Run:
         return RunOutcome(state=state, completed=state.completed, void=void, problem=problem)
 
     def _begin(self) -> ModelState:
-        greetings = self._peers.discover(
-            self._study.sha256(), deadline_s=self._settings.hello_deadline_s
-        )
+        greetings = self._greet(deadline_s=self._settings.hello_deadline_s)
         least = self._study.aggregation.least_opened
         if len(greetings) < least:
             missing = sorted(set(self._study.sites) - set(greetings))
@@ -121,10 +122,24 @@ class _Run:
                 return model
         raise RoundError("initial model: no site sent the one that all sites named")
 
-    def _greet_absent_sites(self) -> None:
-        """Looks again for members that were silent before; they may join at any round."""
-        if len(self._peers.sites) < len(self._study.members):
-            self._peers.discover(self._study.sha256(), deadline_s=_GREETING_S)
+    def _greet(self, *, deadline_s: float) -> dict[str, bytes]:
+        """Finds members that are not known yet, by name, with their description of the model.
+
+        A member stays only with its countersignature under this very study; they are written down.
+        """
+        found = {}
+        replies = self._peers.discover(self._study.sha256(), deadline_s=deadline_s)
+        for site, reply in replies.items():
+            try:
+                approval, found[site] = unpack(reply.body, count=2)
+                verify_countersignature(self._study, site, approval)
+                self._approvals[site] = approval.hex()
+            except ProtocolError:
+                found.pop(site, None)
+                self._peers.forget(site)
+        if found:
+            self._journal.approve(self._study, self._approvals)
+        return found
 
     def _initial_model(
         self, site: str, *, parameters: Shapes, buffers: Shapes, sha256: str
@@ -143,7 +158,8 @@ class _Run:
         """The next model, or None if the round stayed void."""
         self._number += 1
         study = self._study
-        self._greet_absent_sites()
+        if len(self._peers.sites) < len(study.members):
+            self._greet(deadline_s=_GREETING_S)
         plan = training_plan(study, state.parameter_shapes, state.buffer_shapes)
         self._settings.on_event("round", "", f"{state.completed + 1}/{study.algorithm.rounds}")
         for number in range(study.aggregation.attempts):
@@ -264,14 +280,14 @@ class _Run:
         )
 
 
-def _common_description(greetings: dict[str, Reply]) -> tuple[Shapes, Shapes, str]:
+def _common_description(greetings: dict[str, bytes]) -> tuple[Shapes, Shapes, str]:
     """Shapes and hash of the initial model, the same from every site.
 
     Raises:
         RoundError: Sites disagree; one of them runs another version.
         ProtocolError: A description cannot be read.
     """
-    found = {reply.body for reply in greetings.values()}
+    found = set(greetings.values())
     if len(found) != 1:
         raise RoundError("hello: sites built different initial models; compare their versions")
     try:

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from wardround_common import optimiser
 from wardround_common.files import write_atomically
-from wardround_common.study import canonical_json
+from wardround_common.study import Study, canonical_json
 from wardround_common.update import model_sha256
 from wardround_server.model_state import ModelState
 
@@ -37,6 +37,12 @@ class Journal:
             file.write(canonical_json(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def approve(self, study: Study, approvals: Mapping[str, str]) -> None:
+        """Replaces approvals.json: which site countersigned which study."""
+        document = {"study_sha256": study.sha256().hex(), "countersignatures": dict(approvals)}
+        text = json.dumps(document, indent=2, sort_keys=True) + "\n"
+        write_atomically(self._folder / "approvals.json", text.encode())
 
     def checkpoint(
         self, state: ModelState, *, study_sha256: bytes, run: bytes, round_: int

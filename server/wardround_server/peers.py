@@ -94,6 +94,10 @@ class Peers:
                 self._on_event("hello", reply.site, "done")
         return replies
 
+    def forget(self, site: str) -> None:
+        """Treats ``site`` as silent until it is found again."""
+        self._nodes.pop(site, None)
+
     def ask(
         self, leg: str, asks: Mapping[str, Ask], *, deadline_s: float, tally: LegTally
     ) -> Iterator[Reply]:

@@ -13,11 +13,14 @@ import pytest
 from safetensors.numpy import load_file
 from tests.end_to_end.runs import Prepared, WatchedGrid, run, with_study
 
-from wardround_client import contribution
+from wardround_client import app, contribution
 from wardround_client.contribution import blueprint
 from wardround_common import metrics
+from wardround_common.approval import countersign, verify_countersignature
 from wardround_common.errors import RoundError
+from wardround_common.identity import Identity
 from wardround_common.layout import metric_layout
+from wardround_common.study import Study
 from wardround_common.update import model_sha256
 from wardround_server.app import build_server_app
 from wardround_server.federation import RunSettings
@@ -84,6 +87,28 @@ def test_a_site_lost_at_any_leg_is_left_out_and_the_run_goes_on(
     assert {line["sites"]["dropped"]["elm"] for line in opened} == {f"{leg}: unreachable"}
     in_sum = leg in ("consistency", "unmask")
     assert all(("elm" in line["sites"]["opened"]) == in_sum for line in opened)
+
+
+def test_each_sites_approval_of_the_study_is_kept(prepared: Prepared, tmp_path: Path) -> None:
+    run(prepared, tmp_path, identity=secrets.token_bytes(16))
+    document = json.loads((tmp_path / "approvals.json").read_text())
+    study = prepared.federation.study
+    assert document["study_sha256"] == study.sha256().hex()
+    assert set(document["countersignatures"]) == set(study.sites)
+    for site, signature in document["countersignatures"].items():
+        verify_countersignature(study, site, bytes.fromhex(signature))
+
+
+def test_a_site_without_a_countersignature_takes_no_part(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sign(identity: Identity, site: str, study: Study) -> bytes:
+        return bytes(64) if site == "elm" else countersign(identity, site, study)
+
+    monkeypatch.setattr(app, "countersign", sign)
+    outcome, _ = run(prepared, tmp_path, identity=secrets.token_bytes(16))
+    assert outcome.completed == 2
+    assert all("elm" not in line["sites"]["roster"] for line in _lines(tmp_path))
 
 
 def test_a_site_that_misses_the_beginning_joins_later(prepared: Prepared, tmp_path: Path) -> None:
@@ -171,10 +196,10 @@ def test_sites_refuse_a_study_they_have_not_approved(prepared: Prepared, tmp_pat
         folder=tmp_path,
         hello_deadline_s=1.0,
     )
-    app = build_server_app(settings, poll_s=0.0, on_outcome=ended.append)
+    server_app = build_server_app(settings, poll_s=0.0, on_outcome=ended.append)
     grid = WatchedGrid(prepared.federation, drop=lambda site, leg: False)
     with pytest.raises(RoundError, match="got 0 sites, expected at least 3"):
-        app(grid=grid, context=None)  # type: ignore[arg-type]
+        server_app(grid=grid, context=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["fedavg", "fedavgm", "fedadam", "fedyogi"])
