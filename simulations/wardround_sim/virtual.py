@@ -6,6 +6,7 @@ study's hash and the patient splits the same in every repetition.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from wardround_common.errors import ConfigError
 from wardround_common.identity import Identity, load_identity
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Member, Study
-from wardround_sim.scenario import Scenario
+from wardround_sim.scenario import Scenario, StudyDraft
 
 _KEY_FILE = "site.key"
 _SECRET_FILE = "site.secret"  # noqa: S105 (a file name, no secret)
@@ -53,22 +54,13 @@ def plan_federation(
     members = tuple(
         Member(site=name, key=_site_identity(scenario.seed, name).public_text) for name in names
     )
-    draft = scenario.study
+    sections = {f.name: getattr(scenario.study, f.name) for f in dataclasses.fields(StudyDraft)}
     study = Study(
         name=scenario.name,
-        purpose=draft.purpose,
-        expires=draft.expires,
         seed=scenario.seed,
         coordinator_key=coordinator.public_text,
         members=members,
-        task=draft.task,
-        cohort=draft.cohort,
-        preprocessing=draft.preprocessing,
-        model=draft.model,
-        training=draft.training,
-        algorithm=draft.algorithm,
-        aggregation=draft.aggregation,
-        privacy=draft.privacy,
+        **sections,
     )
     sites = tuple(
         SiteConfig(
