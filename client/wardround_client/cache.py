@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wardround_client.decode import DecodedImage
-from wardround_client.pixels import SCALE
+from wardround_client.pixels.decode import DecodedImage
+from wardround_client.pixels.radiograph import SCALE
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database, sync_folder
 from wardround_common.errors import StateError

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pydicom.uid import UID
 
-from wardround_client.headers import Header
-from wardround_client.index import Instance
+from wardround_client.index.headers import Header
+from wardround_client.index.scan import Instance
 from wardround_client.quarantine import Reason
 from wardround_common.plan import CohortRule
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wardround_client.examples import ExampleRow
-from wardround_client.index import Instance
-from wardround_client.labels import LabelTable
+from wardround_client.index.scan import Instance
+from wardround_client.labels.table import LabelTable
 from wardround_client.quarantine import Reason
 from wardround_client.split import Part
 

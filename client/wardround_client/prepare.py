@@ -14,10 +14,10 @@ from pathlib import Path
 from wardround_client.cache import CacheKey, PixelCache, open_pixel_cache
 from wardround_client.cohort import resolve_copies, select_cohort, shared_accessions
 from wardround_client.cohort_report import CohortReport, IntakeSteps, count_cohort
-from wardround_client.decode import decode_file
 from wardround_client.examples import ExampleRow, cache_folder, forget_examples, write_examples
-from wardround_client.index import Instance, Progress, scan_archive
-from wardround_client.labels import LabelTable, find_label, read_labels
+from wardround_client.index.scan import Instance, Progress, scan_archive
+from wardround_client.labels.table import LabelTable, find_label, read_labels
+from wardround_client.pixels.decode import decode_file
 from wardround_client.pseudonym import pseudonym, site_secret
 from wardround_client.quarantine import Reason
 from wardround_client.split import split_patients

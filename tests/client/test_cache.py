@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from wardround_client.cache import CachedPixels, CacheKey, PixelCache, open_pixel_cache
-from wardround_client.decode import DecodedImage
-from wardround_client.pixels import SCALE
+from wardround_client.pixels.decode import DecodedImage
+from wardround_client.pixels.radiograph import SCALE
 from wardround_client.quarantine import Reason
 from wardround_common.errors import StateError
 

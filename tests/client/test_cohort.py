@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from wardround_client.archive import ArchiveFile
+from wardround_client.archive.folder import ArchiveFile
 from wardround_client.cohort import exclusion, resolve_copies, select_cohort, shared_accessions
-from wardround_client.headers import Header
-from wardround_client.index import Instance
+from wardround_client.index.headers import Header
+from wardround_client.index.scan import Instance
 from wardround_client.quarantine import Reason
 from wardround_common.plan import CohortRule
 

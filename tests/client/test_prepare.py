@@ -14,7 +14,7 @@ import pytest
 
 from wardround_client import prepare
 from wardround_client.examples import Examples, cache_folder, open_examples
-from wardround_client.index import scan_archive
+from wardround_client.index.scan import scan_archive
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
 from wardround_common.errors import ArchiveError, StateError

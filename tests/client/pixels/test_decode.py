@@ -21,8 +21,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from wardround_client import decode, headers
-from wardround_client.decode import DecodedImage, decode_file
+from wardround_client.index import headers
+from wardround_client.pixels import decode
+from wardround_client.pixels.decode import DecodedImage, decode_file
 from wardround_client.quarantine import Reason
 from wardround_common.plan import Preprocessing
 

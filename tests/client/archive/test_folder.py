@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wardround_client.archive import walk_archive
+from wardround_client.archive.folder import walk_archive
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from wardround_client import index
-from wardround_client.index import scan_archive
+from wardround_client.index import scan as index
+from wardround_client.index.scan import scan_archive
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import StateError

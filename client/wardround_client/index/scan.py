@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wardround_client.archive import ArchiveFile, walk_archive
-from wardround_client.headers import Header, read_header
+from wardround_client.archive.folder import ArchiveFile, walk_archive
+from wardround_client.index.headers import Header, read_header
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import DicomError

@@ -19,9 +19,9 @@ from pydicom.dataset import FileDataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 
-from wardround_client.codestream import coded_size
-from wardround_client.headers import open_dataset, quiet, text_of
-from wardround_client.pixels import model_pixels
+from wardround_client.index.headers import open_dataset, quiet, text_of
+from wardround_client.pixels.codestream import coded_size
+from wardround_client.pixels.radiograph import model_pixels
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.plan import Preprocessing

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from wardround_client.pixels import SCALE, model_pixels, standardise
+from wardround_client.pixels.radiograph import SCALE, model_pixels, standardise
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.plan import Preprocessing

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wardround_client.codestream import coded_size
+from wardround_client.pixels.codestream import coded_size
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jp2"])

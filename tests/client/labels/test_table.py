@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wardround_client.labels import find_label, read_labels
+from wardround_client.labels.table import find_label, read_labels
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from wardround_client import headers
-from wardround_client.headers import open_dataset, read_header
+from wardround_client.index import headers
+from wardround_client.index.headers import open_dataset, read_header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 

@@ -1,0 +1,1 @@
+"""Where a site's files come from: a folder, DICOMweb or DIMSE behind one interface."""

@@ -1,0 +1,1 @@
+"""The site's index of its archive: header scan into SQLite."""

@@ -1,0 +1,1 @@
+"""Labels of imaging studies: a CSV file, structured reports, segmentations."""

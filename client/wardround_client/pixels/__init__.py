@@ -1,0 +1,1 @@
+"""From a file to pixels: pinned decoders in guarded processes, grey images for the model."""
