@@ -10,7 +10,7 @@ from pydicom.uid import UID
 from wardround_client.index.headers import Header
 from wardround_client.index.scan import Instance
 from wardround_client.quarantine import Reason
-from wardround_common.plan import CohortRule
+from wardround_common.intake_plan import CohortRule
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 

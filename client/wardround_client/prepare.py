@@ -22,7 +22,7 @@ from wardround_client.pseudonym import pseudonym, site_secret
 from wardround_client.quarantine import Reason
 from wardround_client.split import split_patients
 from wardround_common.errors import ArchiveError
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
@@ -51,7 +51,7 @@ def prepare_site(
         StateError: The workspace is damaged or in use by another process.
     """
     _require_apart(config)
-    table = read_labels(config.labels, study.cohort.label_column)
+    table = read_labels(config.labels, study.cohort.labels.column)
     scan = scan_archive(config.archive, config.workspace / INDEX_FILE, on_progress=on_progress)
     cohort, excluded = select_cohort(scan.instances, study.cohort)
     accessions = shared_accessions(scan.instances)

@@ -214,3 +214,82 @@ class Reason(StrEnum):
         "Every pixel is equal or padding; there is nothing to see.",
         "Nothing, if the exposure failed; otherwise export the image again.",
     )
+    # Worker processes
+    DECODER_CRASHED = (
+        "decoder-crashed",
+        "The process that read this file ended abruptly; the others went on.",
+        "Keep the file away from the archive and export the image again.",
+    )
+    DECODER_TIMEOUT = (
+        "decoder-timeout",
+        "Reading took longer than intake.decode_seconds.",
+        "Raise intake.decode_seconds if the image is large; otherwise export it again.",
+    )
+    DECODER_MEMORY = (
+        "decoder-memory",
+        "Reading needed more memory than intake.decode_memory_gb.",
+        "Raise intake.decode_memory_gb if the image is large; otherwise export it again.",
+    )
+    # Volumes
+    NO_GEOMETRY = (
+        "no-geometry",
+        "Orientation, position or pixel spacing is missing, so there is no place in millimetres.",
+        "Export the original series; secondary reconstructions often lack it.",
+    )
+    BROKEN_GEOMETRY = (
+        "broken-geometry",
+        "Orientation, position or pixel spacing cannot be what it says.",
+        "Export the series again from the system that holds the original.",
+    )
+    MISSING_SLICE = (
+        "missing-slice",
+        "A gap between two slices shows that at least one is missing.",
+        "Send the whole series to the archive again.",
+    )
+    UNEVEN_SPACING = (
+        "uneven-spacing",
+        "The distance between slices varies, and the study refuses such volumes.",
+        "Nothing; only the study can allow resampling (preprocessing.volume.irregular).",
+    )
+    TILTED = (
+        "tilted",
+        "The slices are shifted against each other, as with a tilted gantry; the study refuses it.",
+        "Nothing; only the study can allow resampling (preprocessing.volume.irregular).",
+    )
+    DUPLICATE_POSITION = (
+        "duplicate-position",
+        "Several slices lie at one place, and nothing in the header tells them apart.",
+        "Export the series again; two acquisitions may have been merged into one.",
+    )
+    TOO_FEW_SLICES = (
+        "too-few-slices",
+        "The series has fewer slices than the study asks for, or than a volume needs.",
+        "Nothing, if the series is a localizer or a sample.",
+    )
+    OTHER_SPACING = (
+        "other-spacing",
+        "The distance between slices is outside what the study asks for.",
+        "Nothing, if the study's cohort rule is right.",
+    )
+    OTHER_KERNEL = (
+        "other-kernel",
+        "ConvolutionKernel is none that the study asks for.",
+        "Nothing, if the study's cohort rule is right.",
+    )
+    # Labels from DICOM objects
+    LABEL_UNREADABLE = (
+        "label-unreadable",
+        "The structured report or segmentation that holds the label cannot be read.",
+        "Export it again from the system that made it.",
+    )
+    LABEL_MISALIGNED = (
+        "label-misaligned",
+        "The segmentation lies on another frame of reference or grid than the images.",
+        "Segment the images of this series themselves.",
+    )
+    # Network
+    NOT_RETRIEVED = (
+        "not-retrieved",
+        "The PACS lists this instance and did not hand it over.",
+        "Look into the PACS's own log; then prepare again.",
+    )

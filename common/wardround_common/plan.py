@@ -9,15 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from wardround_common.errors import ConfigError
+from wardround_common.require import require
 
 MAXIMUM_SITES = 64
-
-
-def require(condition: bool, key: str, got: object, expected: str) -> None:
-    """Raises ConfigError in the project's form unless ``condition`` holds."""
-    if not condition:
-        raise ConfigError(f"{key}: got {got!r}, expected {expected}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,41 +25,6 @@ class Task:
 
     def __post_init__(self) -> None:
         require(len(self.classes) == 2, "classes", self.classes, "two names, negative first")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CohortRule:
-    """Which images of an archive take part; an empty list accepts everything."""
-
-    modalities: tuple[str, ...] = ("CR", "DX")
-    """DICOM Modality (0008,0060)."""
-    body_parts: tuple[str, ...] = ()
-    """DICOM BodyPartExamined (0018,0015), compared without case."""
-    views: tuple[str, ...] = ()
-    """DICOM ViewPosition (0018,5101)."""
-    excluded_image_types: tuple[str, ...] = ("LOCALIZER", "SECONDARY", "DERIVED\\SECONDARY")
-    """Images whose ImageType (0008,0008) contains any of these values are left out."""
-    label_column: str = "label"
-    """Column of the site's label file that holds the class number."""
-
-    def __post_init__(self) -> None:
-        require(bool(self.modalities), "modalities", self.modalities, "at least one, such as DX")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """From decoded pixels to the model's input; part of what makes sites comparable."""
-
-    rows: int = 96
-    """Rows of the model's input image, pixels."""
-    columns: int = 96
-    """Columns of the model's input image, pixels."""
-    fit: Literal["stretch", "pad"] = "pad"
-    """``pad`` keeps the aspect ratio and fills the border; ``stretch`` does not."""
-
-    def __post_init__(self) -> None:
-        for name, value in (("rows", self.rows), ("columns", self.columns)):
-            require(16 <= value <= 1024, name, value, "16 to 1024 pixels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,18 +19,17 @@ from typing import Any
 from wardround_common.config import read_config
 from wardround_common.errors import PolicyError
 from wardround_common.identity import require_strong_key
+from wardround_common.intake_plan import CohortRule, Preprocessing
 from wardround_common.plan import (
     MAXIMUM_SITES,
     Aggregation,
     Algorithm,
-    CohortRule,
     ModelPlan,
-    Preprocessing,
     Privacy,
     Task,
     Training,
-    require,
 )
+from wardround_common.require import require, require_date
 
 _SITE_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _KEY = re.compile(r"ed25519:[0-9a-f]{64}")
@@ -85,7 +84,7 @@ class Study:
         require(key_fits, "coordinator_key", self.coordinator_key, "ed25519: and 64 hex digits")
         require_strong_key(bytes.fromhex(self.coordinator_key.removeprefix("ed25519:")))
         require(0 <= self.seed < 1 << 63, "seed", self.seed, "0 to 2^63 - 1")
-        _require_date(self.expires)
+        require_date("expires", self.expires)
         self._check_members()
         self._check_algorithm()
 
@@ -169,11 +168,3 @@ def canonical_json(value: Any) -> bytes:
     """
     options = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
     return json.dumps(value, ensure_ascii=False, **options).encode()  # type: ignore[arg-type]
-
-
-def _require_date(text: str) -> None:
-    try:
-        fits = date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        fits = False
-    require(fits, "expires", text, "a date as YYYY-MM-DD")

@@ -5,17 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wardround_common.plan import (
-    Aggregation,
-    Algorithm,
-    CohortRule,
-    ModelPlan,
-    Preprocessing,
-    Privacy,
-    Task,
-    Training,
-    require,
-)
+from wardround_common.intake_plan import CohortRule, Preprocessing
+from wardround_common.plan import Aggregation, Algorithm, ModelPlan, Privacy, Task, Training
+from wardround_common.require import require
 from wardround_sim.synthetic.federation import SyntheticFederation
 from wardround_sim.synthetic.hospital import SyntheticHospital
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Member, Study
 

@@ -10,7 +10,7 @@ from wardround_client.cohort import exclusion, resolve_copies, select_cohort, sh
 from wardround_client.index.headers import Header
 from wardround_client.index.scan import Instance
 from wardround_client.quarantine import Reason
-from wardround_common.plan import CohortRule
+from wardround_common.intake_plan import CohortRule
 
 CHEST = Header(
     sop_instance_uid="1",

@@ -18,7 +18,7 @@ from wardround_client.index.scan import scan_archive
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
 from wardround_common.errors import ArchiveError, StateError
-from wardround_common.plan import CohortRule, Preprocessing
+from wardround_common.intake_plan import CohortRule, Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 

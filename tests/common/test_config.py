@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wardround_common.config import MAXIMUM_BYTES, parse_config, read_config
 from wardround_common.errors import ConfigError
-from wardround_common.plan import require
+from wardround_common.require import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

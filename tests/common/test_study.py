@@ -16,14 +16,8 @@ from hypothesis import strategies as st
 from wardround_common.config import parse_config
 from wardround_common.errors import ConfigError, PolicyError
 from wardround_common.identity import Identity
-from wardround_common.plan import (
-    Aggregation,
-    Algorithm,
-    CohortRule,
-    ModelPlan,
-    Task,
-    Training,
-)
+from wardround_common.intake_plan import CohortRule
+from wardround_common.plan import Aggregation, Algorithm, ModelPlan, Task, Training
 from wardround_common.study import Member, Study, canonical_json, read_study, require_approved
 
 KEYS = [Identity.from_secret(bytes([k]) * 32).public_text for k in range(1, 6)]

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from wardround_client.archive.files import ArchiveFile
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveFile:
-    """One entry of the archive, by the facts that tell whether it changed."""
-
-    path: bytes
-    """Path below the archive's root, as the file system spells it."""
-    size_bytes: int
-    """Size of the file."""
-    mtime_ns: int
-    """Time of the last change, nanoseconds."""
-    reason: Reason | None = None
-    """Why the entry cannot be read at all, if so."""
 
 
 def walk_archive(root: Path) -> Iterator[ArchiveFile]:
@@ -67,4 +53,4 @@ def _describe(entry: os.DirEntry[bytes], path: bytes) -> ArchiveFile:
         return ArchiveFile(path=path, size_bytes=0, mtime_ns=0, reason=Reason.UNREADABLE)
     reason = None if entry.is_file(follow_symlinks=False) else Reason.NOT_REGULAR
     size_bytes, mtime_ns = status.st_size, status.st_mtime_ns
-    return ArchiveFile(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, reason=reason)
+    return ArchiveFile(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, inode=status.st_ino, reason=reason)

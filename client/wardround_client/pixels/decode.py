@@ -24,7 +24,7 @@ from wardround_client.pixels.codestream import coded_size
 from wardround_client.pixels.radiograph import model_pixels
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 
 MAXIMUM_PIXELS = 1 << 26
 _NATIVE = frozenset(

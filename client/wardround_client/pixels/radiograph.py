@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRBigEndian
 
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 
 SCALE = 4096
 """Steps of the int16 form for one standard deviation; what lies beyond 8 of them is clipped."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wardround_common.plan import MAXIMUM_SITES, require
+from wardround_common.plan import MAXIMUM_SITES
+from wardround_common.require import require
 from wardround_sim.synthetic.hospital import (
     Appearance,
     Dirt,

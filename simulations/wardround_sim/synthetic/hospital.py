@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wardround_common.plan import require
+from wardround_common.require import require
 
 TransferSyntax = Literal[
     "explicit_little", "implicit_little", "deflated", "rle", "jpeg_ls", "jpeg_2000"

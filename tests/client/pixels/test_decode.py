@@ -25,7 +25,7 @@ from wardround_client.index import headers
 from wardround_client.pixels import decode
 from wardround_client.pixels.decode import DecodedImage, decode_file
 from wardround_client.quarantine import Reason
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 
 SMALL = Preprocessing(rows=24, columns=24)
 Make = Callable[..., Dataset]

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from wardround_client.pixels.radiograph import SCALE, model_pixels, standardise
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
-from wardround_common.plan import Preprocessing
+from wardround_common.intake_plan import Preprocessing
 
 STRETCH = Preprocessing(rows=24, columns=24, fit="stretch")
 PAD = Preprocessing(rows=24, columns=24, fit="pad")
