@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from wardround_common.config import parse_config
 from wardround_common.errors import ConfigError, PolicyError
 from wardround_common.identity import Identity
-from wardround_common.intake_plan import CohortRule
+from wardround_common.intake_plan import (
+    CohortRule,
+    DeclaredData,
+    LabelRule,
+    Preprocessing,
+    VolumePreprocessing,
+)
 from wardround_common.plan import Aggregation, Algorithm, ModelPlan, Task, Training
 from wardround_common.study import Member, Study, canonical_json, read_study, require_approved
 
@@ -88,7 +94,19 @@ ELSEWHERE: dict[str, Any] = {
     "body_parts": ("CHEST",),
     "views": ("PA",),
     "excluded_image_types": (),
-    "label_column": "other",
+    "kernels": ("B30",),
+    "slice_spacing_mm": (0.5, 5.0),
+    "volume": VolumePreprocessing(),
+    "column": "other",
+    "concept": "121071|DCM",
+    "values": (("1|S",), ("2|S",)),
+    "segments": ("3|S",),
+    "positive_from": 3.0,
+    "positive_fraction": (0.1, 0.9),
+    "female_fraction": (0.1, 0.9),
+    "median_age_years": (40.0, 60.0),
+    "median_slice_spacing_mm": (1.0, 3.0),
+    "manufacturers": ("Maker",),
     "class_weights": (1.0, 2.0),
     "required_sites": ("site_1",),
     "minimum_cases": 5,
@@ -112,32 +130,40 @@ def variants() -> dict[str, Study]:
         part = getattr(STUDY, section.name)
         if not dataclasses.is_dataclass(part):
             continue
-        hints = typing.get_type_hints(type(part))
-        for one in dataclasses.fields(part):
-            choices = ()
-            if typing.get_origin(hints[one.name]) is typing.Literal:
-                choices = typing.get_args(hints[one.name])
-            value = changed_value(one.name, getattr(part, one.name), choices)
-            if value == getattr(part, one.name):
-                continue  # a single choice: nothing else can be written
+        for name, changed in _changed(part).items():
             try:
-                other = replace(STUDY, **{section.name: replace(part, **{one.name: value})})
+                other = replace(STUDY, **{section.name: changed})
             except ConfigError:
-                other = _with_partner(section.name, one.name, part, value)
-            found[f"{section.name}.{one.name}"] = other
+                # Some fields need a second change: an algorithm that allows them.
+                base = replace(STUDY, algorithm=Algorithm(name="fedavg"))
+                other = replace(base, **{section.name: changed})
+            found[f"{section.name}.{name}"] = other
     return found
 
 
-def _with_partner(section: str, name: str, part: Any, value: Any) -> Study:
-    """A change that needs a second one, under an algorithm that allows it."""
-    base = replace(STUDY, algorithm=Algorithm(name="fedavg"))
-    return replace(base, **{section: replace(part, **{name: value})})
+def _changed(part: Any) -> dict[str, Any]:
+    """Copies of a section that differ in one field each, those of its own sections included."""
+    found: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(part))
+    for one in dataclasses.fields(part):
+        before = getattr(part, one.name)
+        if dataclasses.is_dataclass(before):
+            inner = _changed(before).items()
+            found |= {f"{one.name}.{k}": replace(part, **{one.name: v}) for k, v in inner}
+            continue
+        literal = typing.get_origin(hints[one.name]) is typing.Literal
+        choices = typing.get_args(hints[one.name]) if literal else ()
+        value = changed_value(one.name, before, choices)
+        if value != before:  # else a single choice: nothing else can be written
+            partner = {"concept": "1|S", "values": (("1|S",), ("2|S",))} if value == "sr" else {}
+            found[one.name] = replace(part, **{one.name: value}, **partner)
+    return found
 
 
 def test_the_hash_sees_every_field() -> None:
     studies = variants()
     assert len(studies) > 45
-    assert {"aggregation.clip_norm", "privacy.minimum_count", "task.classes"} <= set(studies)
+    assert {"aggregation.clip_norm", "cohort.labels.unit", "preprocessing.volume"} <= set(studies)
     hashes = {study.sha256() for study in studies.values()} | {STUDY.sha256()}
     assert len(hashes) == len(studies) + 1
 
@@ -194,6 +220,23 @@ def test_a_study_that_cannot_be_meant_is_refused(change: dict[str, Any], expecte
     [
         (Task, {"classes": ("one",)}),
         (CohortRule, {"modalities": ()}),
+        (CohortRule, {"minimum_slices": 0}),
+        (CohortRule, {"slice_spacing_mm": (5.0, 1.0)}),
+        (CohortRule, {"slice_spacing_mm": (0.0, 1.0)}),
+        (LabelRule, {"source": "sr"}),
+        (LabelRule, {"source": "sr", "concept": "121071"}),
+        (LabelRule, {"source": "sr", "concept": "1|S"}),
+        (LabelRule, {"source": "sr", "concept": "1|S", "values": (("1|S",),)}),
+        (LabelRule, {"source": "sr", "concept": "1|S", "positive_from": 1.0}),
+        (LabelRule, {"source": "seg"}),
+        (LabelRule, {"source": "seg", "segments": ("|S",)}),
+        (LabelRule, {"minimum_ml": -1.0}),
+        (DeclaredData, {"positive_fraction": (0.5, 1.5)}),
+        (DeclaredData, {"median_age_years": (-1.0, 3.0)}),
+        (Preprocessing, {"rows": 8}),
+        (VolumePreprocessing, {"spacing_mm": (0.0, 1.0, 1.0)}),
+        (VolumePreprocessing, {"shape": (4, 64, 64)}),
+        (VolumePreprocessing, {"window": (1.0, -1.0)}),
         (Training, {"learning_rate": 0.0}),
         (Training, {"local_steps": 0}),
         (Training, {"warmup_fraction": 1.0}),
