@@ -6,8 +6,10 @@ names nor file order, and nobody without the site's secret can foresee it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
+from itertools import zip_longest
 
 from wardround_client.pseudonym import keyed_hash
 
@@ -26,31 +28,35 @@ def split_patients(
     *,
     validation_fraction: float,
     test_fraction: float,
+    known: Mapping[str, Part] | None = None,
 ) -> dict[str, Part]:
     """Gives each patient a part, separately for patients with and without a positive study.
 
     Small hospitals keep both classes in the test part that way. Test comes first, then training,
-    then validation, when there are too few patients for all three.
+    then validation, when there are too few patients for all three. A patient who was given a part
+    before keeps it, whoever has come since: who was tested on is never trained on later.
 
     Args:
         positive: Pseudonym to whether any imaging study of the patient is positive.
         secret: The site's secret.
         validation_fraction: Part of the patients for validation.
         test_fraction: Part of the patients for the test.
+        known: Parts given before, also of patients who are gone.
     """
-    parts: dict[str, Part] = {}
+    parts = {name: part for name, part in (known or {}).items() if name in positive}
+    new = sorted(positive.keys() - parts.keys(), key=lambda name: keyed_hash(secret, "split", name))
     for stratum in (False, True):
-        names = (name for name, found in positive.items() if found == stratum)
-        ordered = sorted(names, key=lambda name: keyed_hash(secret, "split", name))
-        tests = _share(test_fraction, len(ordered), keep=1)
-        validations = _share(validation_fraction, len(ordered), keep=1 + tests)
-        for rank, name in enumerate(ordered):
-            is_validation = rank < tests + validations
-            later = Part.VALIDATION if is_validation else Part.TRAIN
-            parts[name] = Part.TEST if rank < tests else later
-    if test_fraction > 0 and len(parts) > 1 and Part.TEST not in parts.values():
+        counts = Counter(part for name, part in parts.items() if positive[name] == stratum)
+        ordered = [name for name in new if positive[name] == stratum]
+        patients = counts.total() + len(ordered)
+        tests = _share(test_fraction, patients, keep=1)
+        validations = _share(validation_fraction, patients, keep=1 + tests)
+        missing = [Part.TEST] * (tests - counts[Part.TEST])
+        missing += [Part.VALIDATION] * (validations - counts[Part.VALIDATION])
+        parts |= dict(zip_longest(ordered, missing[: len(ordered)], fillvalue=Part.TRAIN))
+    if test_fraction > 0 and len(parts) > 1 and new and Part.TEST not in parts.values():
         # One patient of each kind: neither stratum could spare one.
-        parts[min(parts, key=lambda name: keyed_hash(secret, "split", name))] = Part.TEST
+        parts[new[0]] = Part.TEST
     return parts
 
 

@@ -11,8 +11,12 @@ KEY = bytes(32)
 PATIENTS = st.dictionaries(st.text(min_size=1), st.booleans(), max_size=60)
 
 
-def _split(positive: dict[str, bool], secret: bytes = KEY) -> dict[str, Part]:
-    return split_patients(positive, secret, validation_fraction=0.15, test_fraction=0.2)
+def _split(
+    positive: dict[str, bool], secret: bytes = KEY, known: dict[str, Part] | None = None
+) -> dict[str, Part]:
+    return split_patients(
+        positive, secret, validation_fraction=0.15, test_fraction=0.2, known=known
+    )
 
 
 @given(PATIENTS)
@@ -49,3 +53,23 @@ def test_another_secret_gives_another_split() -> None:
 def test_without_fractions_everybody_trains() -> None:
     parts = split_patients({"a": True, "b": False}, KEY, validation_fraction=0, test_fraction=0)
     assert set(parts.values()) == {Part.TRAIN}
+
+
+@given(PATIENTS, PATIENTS)
+def test_who_has_a_part_keeps_it_when_patients_come_and_go(
+    before: dict[str, bool], after: dict[str, bool]
+) -> None:
+    known = _split(before)
+    parts = _split(after, known=known)
+    assert parts.keys() == after.keys()
+    assert all(parts[name] == known[name] for name in before.keys() & after.keys())
+
+
+def test_a_growing_hospital_keeps_the_fractions() -> None:
+    patients: dict[str, bool] = {}
+    known: dict[str, Part] = {}
+    for number in range(1000):
+        patients[f"{number}"] = number % 2 == 0
+        if number % 100 == 99:
+            known = _split(patients, known=known)
+    assert Counter(known.values()) == {Part.TEST: 200, Part.VALIDATION: 150, Part.TRAIN: 650}
