@@ -1,0 +1,269 @@
+"""Runs a function over many items in worker processes, each item at its own risk.
+
+Decoders are libraries in C that foreign files make crash, hang or ask for all memory there is. An
+item that does so costs itself and one worker; the others, and this process, go on. What becomes
+of an item depends on nothing that came before it: where a worker that had worked before crashes
+or runs out of memory, a fresh one tries the item again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from wardround_client.quarantine import Reason
+from wardround_common.errors import StateError
+
+_WINDOW = 4
+"""Items for each worker that may be under way or wait for an earlier one to finish."""
+_END_SECONDS = 10.0
+_ONE_THREAD = dict.fromkeys(
+    (
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "OPENCV_FOR_THREADS_NUM",
+    ),
+    "1",
+)
+"""Workers share the processor by being many; threads of each would only get in the way."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one item may cost."""
+
+    seconds: float
+    """Time from start to result."""
+    memory_bytes: int
+    """Address space beyond what a worker has before its first item."""
+
+
+def run_guarded(
+    function: Callable[[T], R], items: Iterable[T], *, processes: int, limits: Limits
+) -> Iterator[tuple[T, R | Reason]]:
+    """Calls ``function`` on every item and yields item and result in the order of the items.
+
+    Items are taken as they are needed, and only a few results are held, so memory stays flat.
+    Closing the iterator, or any exception, ends every worker.
+
+    Args:
+        function: Of a module, or a `functools.partial` of one; returns what can be pickled.
+        items: What can be pickled.
+        processes: Number of workers; 0 calls the function in this process, unguarded.
+        limits: For each item.
+
+    Yields:
+        The item, and its result or the reason for having none: `Reason.DECODER_CRASHED`,
+        `Reason.DECODER_TIMEOUT` or `Reason.DECODER_MEMORY`.
+
+    Raises:
+        RuntimeError: The function raised; only the exception's class is named.
+        StateError: The system does not let processes be started.
+    """
+    if processes == 0:
+        for item in items:
+            yield item, function(item)
+        return
+    with closing(_Nursery(function, limits.memory_bytes)) as nursery:
+        yield from _Crew[T](nursery, processes, limits.seconds).run(iter(items))
+
+
+@dataclass(slots=True)
+class _Task(Generic[T]):
+    """One item that is under way, or waits for an earlier one."""
+
+    item: T
+    result: Any = None
+    done: bool = False
+
+    def finish(self, result: object) -> None:
+        self.result, self.done = result, True
+
+
+@dataclass(slots=True)
+class _Worker(Generic[T]):
+    """One worker process, seen from here."""
+
+    connection: Connection[Any, Any]
+    process: int
+    task: _Task[T] | None = None
+    deadline_s: float = 0.0
+    fresh: bool = True
+
+
+@dataclass(slots=True)
+class _Crew(Generic[T]):
+    """The workers of one call of `run_guarded`, and the tasks between them."""
+
+    nursery: _Nursery
+    size: int
+    seconds: float
+    busy: list[_Worker[T]] = field(default_factory=list)
+    idle: list[_Worker[T]] = field(default_factory=list)
+    again: list[_Task[T]] = field(default_factory=list)
+    """Tasks that a worker failed which had worked before; each gets a fresh one."""
+
+    def run(self, items: Iterator[T]) -> Iterator[tuple[T, Any]]:
+        """Yields items and results in order."""
+        window: deque[_Task[T]] = deque()
+        try:
+            while True:
+                self._hand_out(items, window)
+                if not window:
+                    return
+                while window and window[0].done:
+                    task = window.popleft()
+                    yield task.item, task.result
+                    self._hand_out(items, window)
+                if self.busy:
+                    self._collect()
+        finally:
+            for worker in (*self.busy, *self.idle):
+                worker.connection.close()
+
+    def _hand_out(self, items: Iterator[T], window: deque[_Task[T]]) -> None:
+        """Gives tasks to workers while both are there."""
+        while self.again and len(self.busy) < self.size:
+            self._give(self.nursery.start(), self.again.pop())
+        while len(self.busy) < self.size and len(window) < _WINDOW * self.size:
+            try:
+                task = _Task(next(items))
+            except StopIteration:
+                return
+            window.append(task)
+            self._give(self.idle.pop() if self.idle else self.nursery.start(), task)
+
+    def _give(self, worker: _Worker[T], task: _Task[T]) -> None:
+        worker.task, worker.deadline_s = task, time.monotonic() + self.seconds
+        self.busy.append(worker)
+        with suppress(BrokenPipeError, ConnectionResetError):  # `_collect` sees that it is gone
+            worker.connection.send(task.item)
+
+    def _collect(self) -> None:
+        """Waits until a worker answers, ends or is late, and settles its task."""
+        first = min(worker.deadline_s for worker in self.busy)
+        left = max(0.0, first - time.monotonic())
+        ready = wait([worker.connection for worker in self.busy], left)
+        now = time.monotonic()
+        for worker in list(self.busy):
+            if worker.connection in ready:
+                self._receive(worker)
+            elif worker.deadline_s <= now:
+                self._lose(worker, Reason.DECODER_TIMEOUT)
+
+    def _receive(self, worker: _Worker[T]) -> None:
+        try:
+            outcome, value = worker.connection.recv()
+        except (EOFError, OSError):
+            self._lose(worker, Reason.DECODER_CRASHED)
+            return
+        if outcome == "error":
+            raise RuntimeError(f"the function given to run_guarded raised {value}")
+        if outcome == "memory":
+            self._lose(worker, Reason.DECODER_MEMORY)
+            return
+        _task_of(worker).finish(value)
+        worker.task, worker.fresh = None, False
+        self.busy.remove(worker)
+        self.idle.append(worker)
+
+    def _lose(self, worker: _Worker[T], reason: Reason) -> None:
+        """Ends a worker; its task fails, or is tried again if the worker was not fresh."""
+        self.busy.remove(worker)
+        self.nursery.kill(worker.process)
+        worker.connection.close()
+        if worker.fresh or reason is Reason.DECODER_TIMEOUT:
+            _task_of(worker).finish(reason)
+        else:
+            self.again.append(_task_of(worker))
+
+
+def _task_of(worker: _Worker[T]) -> _Task[T]:
+    if worker.task is None:
+        raise RuntimeError("an idle worker answered")
+    return worker.task
+
+
+class _Nursery:
+    """The process that `wardround_client.nursery` runs in, seen from here."""
+
+    def __init__(self, function: Callable[[Any], Any], memory_bytes: int) -> None:
+        """Starts it and waits until it has imported the function."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            code = f"from wardround_client.nursery import serve; serve({theirs.fileno()})"
+            self._process = subprocess.Popen(  # noqa: S603  (this interpreter, our own line)
+                [sys.executable, "-c", code],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # libraries in C print, file names and values too
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=os.environ | _ONE_THREAD,
+                start_new_session=True,  # out of reach of the terminal's Ctrl-C
+            )
+        self._control: Connection[Any, Any] = Connection(ours.detach())
+        try:
+            self._control.send(sys.path)
+            self._control.send((function, memory_bytes))
+            failure = self._control.recv()
+        except (EOFError, OSError):
+            failure = None
+        except BaseException:
+            self.close()
+            raise
+        if failure is None:
+            self.close()
+            raise _cannot_start()
+        if failure:
+            self.close()
+            raise RuntimeError(f"importing the function given to run_guarded raised {failure}")
+
+    def start(self) -> _Worker[Any]:
+        """Starts one worker and waits until it is ready.
+
+        Raises:
+            StateError: The system does not let it.
+        """
+        ours, theirs = socket.socketpair()
+        connection: Connection[Any, Any] = Connection(ours.detach())
+        try:
+            with theirs:
+                self._control.send(("start", 0))
+                reduction.send_handle(self._control, theirs.fileno(), self._process.pid)
+            return _Worker(connection, connection.recv())
+        except (EOFError, OSError):
+            connection.close()
+            raise _cannot_start() from None
+
+    def kill(self, process: int) -> None:
+        """Kills one worker, if it is still there."""
+        with suppress(OSError):
+            self._control.send(("kill", process))
+
+    def close(self) -> None:
+        """Ends every worker, and returns when all are gone."""
+        self._control.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _cannot_start() -> StateError:
+    hint = "free memory or lower intake.decode_processes"
+    return StateError(f"worker processes: got none from the system, expected some; {hint}")
