@@ -109,18 +109,18 @@ class Reason(StrEnum):
     # Labels
     LABEL_MISSING = (
         "label-missing",
-        "No row of the label file names this imaging study, or the row has no label.",
-        "Add a row with its StudyInstanceUID and the label.",
+        "No row, report or segmentation holds a label for this imaging study.",
+        "Label it where the study's labels come from, by its StudyInstanceUID or its images.",
     )
     LABEL_OUT_OF_RANGE = (
         "label-out-of-range",
-        "The label is no class number of the study.",
-        "Write the number of the class, counted from 0.",
+        "The label is no class of the study: another number, code or unit than it names.",
+        "In a label file, write the number of the class, counted from 0.",
     )
     LABEL_CONFLICT = (
         "label-conflict",
-        "Several rows name this imaging study and give different labels.",
-        "Keep the row that is right.",
+        "Several rows, reports or segmentations give this imaging study different labels.",
+        "Keep the one that is right, or let the right report name the others as predecessors.",
     )
     LABEL_KEYS_DISAGREE = (
         "label-keys-disagree",
@@ -286,6 +286,16 @@ class Reason(StrEnum):
         "label-misaligned",
         "The segmentation lies on another frame of reference or grid than the images.",
         "Segment the images of this series themselves.",
+    )
+    LABEL_NOT_FINAL = (
+        "label-not-final",
+        "The structured report that holds the label is partial or preliminary.",
+        "Complete the report, then prepare again.",
+    )
+    LABEL_UNANCHORED = (
+        "label-unanchored",
+        "The report or segmentation refers to no image, or to images of several imaging studies.",
+        "Export it with the reference to the images of the one imaging study it is about.",
     )
     # Network
     NOT_RETRIEVED = (

@@ -6,9 +6,12 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
+from wardround_client.index.header import Instance
+from wardround_client.labels.grid import Grid
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 
@@ -41,6 +44,34 @@ class LabelTable:
         """Numbers of the rows that name an imaging study by UID, and by accession number."""
         by_accession = self.by_accession.get(accession, frozenset()) if accession else frozenset()
         return self.by_study.get(study_uid, frozenset()), by_accession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLabels:
+    """The labels of a label file; see `wardround_client.labels.source`."""
+
+    table: LabelTable
+    classes: int
+    """Number of classes; a label is 0 to ``classes - 1``."""
+    shared: AbstractSet[str]
+    """Accession numbers that several imaging studies of the archive have."""
+
+    @property
+    def entries(self) -> int:
+        """Rows of the file."""
+        return len(self.table.rows)
+
+    def of(self, image: Instance, grid: Grid | None = None) -> int | Reason:  # noqa: ARG002
+        """The label of the image's imaging study, or why there is none."""
+        study = (image.header.study_uid, image.header.accession)
+        return find_label(self.table, study, classes=self.classes, shared=study[1] in self.shared)
+
+    def unused(self, images: Iterable[Instance]) -> int:
+        """Rows that name no imaging study of ``images``."""
+        used: set[int] = set()
+        for study in {(image.header.study_uid, image.header.accession) for image in images}:
+            used = used.union(*self.table.rows_of(*study))
+        return len(self.table.rows) - len(used)
 
 
 def read_labels(path: Path, label_column: str) -> LabelTable:

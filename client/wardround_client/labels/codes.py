@@ -1,0 +1,51 @@
+"""Coded concepts of DICOM objects, and what they refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.sr.coding import Code
+
+from wardround_client.index.reader import text_of
+
+MAXIMUM_ITEMS = 100_000
+"""Items of one sequence; more are no report and no segmentation."""
+_CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
+
+
+def items_of(dataset: Dataset, keyword: str) -> Iterator[Dataset]:
+    """Yields the items of a sequence; none where it is absent, empty or no sequence."""
+    value = dataset.get(keyword)
+    if isinstance(value, Sequence):
+        yield from value[:MAXIMUM_ITEMS]
+
+
+def code_in(dataset: Dataset, keyword: str) -> Code | None:
+    """Reads the code of a sequence with exactly one item.
+
+    Raises:
+        DicomError: An element is there and cannot be read.
+    """
+    items = list(items_of(dataset, keyword))
+    if len(items) != 1:
+        return None
+    value = next(filter(None, (text_of(items[0], name) for name in _CODE_VALUES)), "")
+    scheme = text_of(items[0], "CodingSchemeDesignator")
+    return _code(value, scheme) if value and scheme else None
+
+
+def is_one_of(code: Code | None, wanted: Iterable[str]) -> bool:
+    """Tells whether a code is one of those that a `LabelRule` writes as ``value|scheme``.
+
+    SNOMED's retired codes (SRT, SNM3) equal their successors in SCT.
+    """
+    if code is None:
+        return False
+    codes = [_code(*text.split("|", 1)) for text in wanted]
+    return code in codes
+
+
+def _code(value: str, scheme: str) -> Code:
+    return Code(value, "SRT" if scheme == "SNM3" else scheme, "")

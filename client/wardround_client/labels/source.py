@@ -1,0 +1,32 @@
+"""One form for all sources of labels: the label file, structured reports, segmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from wardround_client.index.header import Instance
+from wardround_client.labels.grid import Grid
+from wardround_client.quarantine import Reason
+
+
+class Labels(Protocol):
+    """Where labels come from; what they are is the study's `LabelRule`."""
+
+    @property
+    def entries(self) -> int:
+        """Rows, reports or segmentations that hold a label."""
+        ...
+
+    def of(self, image: Instance, grid: Grid | None = None) -> int | Reason:
+        """The one label of an image, or why there is none.
+
+        Args:
+            image: A single image, or any instance of a volume.
+            grid: The volume's place in the patient; only segmentations look at it.
+        """
+        ...
+
+    def unused(self, images: Iterable[Instance]) -> int:
+        """Entries that belong to no imaging study of ``images``; many hint at wrong keys."""
+        ...
