@@ -261,6 +261,16 @@ class Reason(StrEnum):
         "Several slices lie at one place, and nothing in the header tells them apart.",
         "Export the series again; two acquisitions may have been merged into one.",
     )
+    NOT_A_VOLUME = (
+        "not-a-volume",
+        "Images of this kind (SOPClassUID) are no slices of a CT, MR or PET volume.",
+        "Nothing; the study asks for volumes.",
+    )
+    MIXED_UNITS = (
+        "mixed-units",
+        "The slices of one volume state different units.",
+        "Export the series again; two reconstructions may have been merged into one.",
+    )
     TOO_FEW_SLICES = (
         "too-few-slices",
         "The series has fewer slices than the study asks for, or than a volume needs.",

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
@@ -161,8 +162,7 @@ class ReportLabels:
 
 
 def _report_label(report: Dataset, rule: LabelRule) -> ReportLabel:
-    # pydicom drops the last element of a truncated file in silence.
-    if "ContentSequence" not in report or not text_of(report, "SOPInstanceUID"):
+    if not _is_whole(report) or not text_of(report, "SOPInstanceUID"):
         raise DicomError(Reason.LABEL_UNREADABLE)
     evidence = _evidence_of(report)
     label = _label_of(report, rule, evidence)
@@ -180,6 +180,16 @@ def _report_label(report: Dataset, rule: LabelRule) -> ReportLabel:
             for uid in _instances_of(study)
         ),
     )
+
+
+def _is_whole(report: Dataset) -> bool:
+    """Tells whether the content is there to its end; pydicom cuts or drops it in silence."""
+    if "ContentSequence" not in report:
+        return False
+    content = report.get_item("ContentSequence")
+    if not isinstance(content, RawDataElement) or content.value is None:
+        return True  # of undefined length, read up to its delimiter
+    return len(content.value) == content.length
 
 
 def _evidence_of(report: Dataset) -> dict[str, frozenset[str]]:
