@@ -2,6 +2,11 @@
 
 MONAI's array transforms work image by image; its batched affine layer resamples the whole batch in
 one call, with random numbers from a generator of ours, so that equal seeds give equal bytes.
+
+A volume is mirrored, turned, shifted and zoomed within its slices, all of them alike: to the affine
+layer its slices are channels, which costs a fraction of resampling in three dimensions. Between
+slices, which may lie far apart, it is only shifted, by whole ones. Nothing is turned upside down or
+back to front: patients are not.
 """
 
 from __future__ import annotations
@@ -18,24 +23,29 @@ MAXIMUM_SHIFT = 0.06
 MAXIMUM_ZOOM = 1.12
 MAXIMUM_GAIN = 1.25
 MAXIMUM_OFFSET = 0.2
-_RESAMPLE = AffineTransform(normalized=True, padding_mode="zeros", reverse_indexing=False)
+_RESAMPLE_IMAGE = AffineTransform(normalized=True, padding_mode="zeros", reverse_indexing=False)
+_RESAMPLE_VOLUME = AffineTransform(normalized=True, padding_mode="border", reverse_indexing=False)
 
 
-def augment(images: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-    """Mirrors, rotates, shifts, zooms and changes contrast, each image by its own draw.
+def augment(examples: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    """Mirrors, rotates, shifts, zooms and changes contrast, each example by its own draw.
 
     Args:
-        images: float32, shape (n, 1, rows, columns), standardised: 0 is an image's mean grey, and
-            what a shift uncovers is filled with it.
+        examples: float32, shape (n, 1, rows, columns) for images, standardised: 0 is an image's
+            mean grey, and what a shift uncovers is filled with it. Shape (n, 1, slices, rows,
+            columns) for volumes, where 0 may be any tissue: the border is repeated instead.
         generator: Source of all randomness.
     """
-    count, _, rows, columns = images.shape
-    matrices = draw_matrices(count, columns / rows, generator)
-    moved = _RESAMPLE(images, torch.from_numpy(matrices).to(images.device))
+    count, rows, columns = len(examples), *examples.shape[-2:]
+    matrices = torch.from_numpy(draw_matrices(count, columns / rows, generator))
     gains = np.exp(math.log(MAXIMUM_GAIN) * generator.uniform(-1, 1, (count, 1, 1, 1)))
     offsets = MAXIMUM_OFFSET * generator.uniform(-1, 1, (count, 1, 1, 1))
-    gain, offset = (_like(values, images) for values in (gains, offsets))
-    return torch.addcmul(offset, moved, gain)
+    gain, offset = (_like(values, examples) for values in (gains, offsets))
+    if examples.ndim == 4:
+        return torch.addcmul(offset, _RESAMPLE_IMAGE(examples, matrices.to(examples.device)), gain)
+    slices = _shift_slices(examples[:, 0], generator)
+    moved = _RESAMPLE_VOLUME(slices, matrices.to(examples.device))
+    return torch.addcmul(offset, moved, gain)[:, None]
 
 
 def draw_matrices(count: int, aspect: float, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -57,6 +67,15 @@ def draw_matrices(count: int, aspect: float, generator: np.random.Generator) -> 
     matrices[:, 1, 1] = cosines
     matrices[:, :, 2] = shifts
     return matrices
+
+
+def _shift_slices(volumes: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+    """Shifts each volume, shape (n, slices, rows, columns), by whole slices; the ends repeat."""
+    count, depth = volumes.shape[:2]
+    farthest = round(MAXIMUM_SHIFT * depth)
+    shifts = generator.integers(-farthest, farthest + 1, (count, 1))
+    taken = torch.from_numpy(np.clip(np.arange(depth) + shifts, 0, depth - 1)).to(volumes.device)
+    return volumes[torch.arange(count, device=volumes.device)[:, None], taken]
 
 
 def _like(values: NDArray[np.float64], images: torch.Tensor) -> torch.Tensor:

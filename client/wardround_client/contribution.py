@@ -56,12 +56,15 @@ class Blueprint:
 def blueprint(study: Study) -> Blueprint:
     """Builds the study's initial model; once in a process, for building takes time."""
     classes = len(study.task.classes)
-    return _blueprint(study.model, classes, study.seed, study.algorithm.keep_local)
+    dimensions = len(study.preprocessing.shape)
+    return _blueprint(study.model, classes, dimensions, study.seed, study.algorithm.keep_local)
 
 
 @lru_cache(maxsize=2)
-def _blueprint(plan: ModelPlan, classes: int, seed: int, keep_local: str) -> Blueprint:
-    model = build_model(plan, classes=classes, seed=seed)
+def _blueprint(
+    plan: ModelPlan, classes: int, dimensions: int, seed: int, keep_local: str
+) -> Blueprint:
+    model = build_model(plan, classes=classes, seed=seed, dimensions=dimensions)
     kept = local_names(model, keep_local)
     parameters, buffers = export_parameters(model), export_buffers(model)
     return Blueprint(model.to(best_device()), parameters, buffers, kept)

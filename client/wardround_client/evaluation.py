@@ -10,6 +10,8 @@ from torch import nn
 from wardround_client.training import Gather
 
 _LEAST_PROBABILITY = 1e-12
+_BATCH_VALUES = 1 << 22
+"""Pixels or voxels of a batch: the first layer alone needs some 250 bytes for each."""
 
 
 def predict(
@@ -19,12 +21,22 @@ def predict(
 
     The model is left in the mode, training or evaluation, in which it was.
 
+    Args:
+        model: On any device.
+        gather: Reads examples by index.
+        indices: Which ones, int64, shape (n,).
+        batch_size: Most examples at once; large volumes go in smaller batches, so that memory
+            does not grow with their size.
+
     Raises:
         ValueError: ``batch_size`` is below 1.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
     device = next(model.parameters()).device
+    if not indices.size:
+        return np.empty(0, np.float64)
+    batch_size = max(1, min(batch_size, _BATCH_VALUES // gather(indices[:1]).size))
     was_training = model.training
     model.eval()
     probabilities = np.empty(len(indices), np.float64)

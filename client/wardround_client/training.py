@@ -24,7 +24,8 @@ from wardround_common.errors import RoundError
 from wardround_common.plan import Training
 
 Gather = Callable[[NDArray[np.int64]], NDArray[np.float32]]
-"""Indices, int64, to images, float32, shape (n, 1, rows, columns)."""
+"""Indices, int64, to images, float32, shape (n, 1, rows, columns), or to volumes, shape
+(n, 1, slices, rows, columns)."""
 
 BETAS = (0.9, 0.99)
 

@@ -91,8 +91,7 @@ def _pooled_data(federation: VirtualFederation) -> TrainingData:
 
     def gather(indices: NDArray[np.int64]) -> NDArray[np.float32]:
         owner = np.searchsorted(starts, indices, side="right") - 1
-        shape = (federation.study.preprocessing.rows, federation.study.preprocessing.columns)
-        images = np.empty((indices.size, 1, *shape), np.float32)
+        images = np.empty((indices.size, 1, *federation.study.preprocessing.shape), np.float32)
         for k in np.unique(owner):
             chosen = owner == k
             images[chosen] = parts[k].gather(indices[chosen] - starts[k])

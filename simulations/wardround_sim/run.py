@@ -99,7 +99,8 @@ def run_scenario(scenario: Scenario, options: RunOptions) -> results.Results:
     _require_free(names)
     federation, coordinator = plan_federation(scenario, names=names, data=data, work=work)
     federation.study.require_valid_on(datetime.now(UTC).date())
-    build_model(scenario.study.model, classes=len(scenario.study.task.classes), seed=0)
+    draft, classes = scenario.study, len(scenario.study.task.classes)
+    build_model(draft.model, classes=classes, seed=0, dimensions=len(draft.preprocessing.shape))
     _require_new(options.out)
     run = _Run(scenario, options, federation)
     with MemoryWatch() as memory, Display(scenario.name, names) as display:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from wardround_client import evaluation
 from wardround_client.evaluation import log_losses, predict
 from wardround_client.models import build_model
 from wardround_common.plan import ModelPlan
@@ -36,6 +37,28 @@ def test_running_statistics_are_used_and_left_alone_and_the_mode_is_restored() -
     assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
     assert model.training
     np.testing.assert_allclose(alone[0], together[2], atol=1e-6)
+
+
+def test_large_volumes_are_read_in_batches_that_bound_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    volumes = np.random.default_rng(1).standard_normal((7, 1, 32, 32, 32), dtype=np.float32)
+    sizes: list[int] = []
+
+    def gather(indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        sizes.append(len(indices))
+        return volumes[indices]
+
+    model = build_model(ModelPlan(), classes=2, seed=1, dimensions=3)
+    together = predict(model, gather, np.arange(7), batch_size=64)
+    assert sizes == [1, 7]
+    sizes.clear()
+    monkeypatch.setattr(evaluation, "_BATCH_VALUES", 3 * 32**3)
+    found = predict(model, gather, np.arange(7), batch_size=64)
+    assert sizes == [1, 3, 3, 1]
+    np.testing.assert_allclose(found, together, atol=1e-6)
+    monkeypatch.setattr(evaluation, "_BATCH_VALUES", 1)
+    assert predict(model, gather, np.arange(2), batch_size=64) == pytest.approx(together[:2])
 
 
 def test_no_example_gives_no_probability() -> None:

@@ -83,6 +83,31 @@ def test_equal_arguments_give_equal_bytes_and_another_seed_does_not() -> None:
     assert results[0].loss == results[1].loss
 
 
+def _volumes(labels: list[int]) -> TrainingData:
+    generator = np.random.default_rng(7)
+    volumes = generator.standard_normal((len(labels), 1, 32, 32, 32), dtype=np.float32)
+    volumes[:, :, 12:20, 12:20, 12:20] += (
+        2 * np.array(labels, np.float32)[:, None, None, None, None]
+    )
+    return TrainingData(
+        gather=lambda indices: volumes[indices],
+        indices=np.arange(len(labels)),
+        labels=np.array(labels, np.int64),
+    )
+
+
+def test_a_model_of_volumes_learns_and_equal_arguments_give_equal_bytes() -> None:
+    data = _volumes([0, 1] * 8)
+    plan = replace(PLAN, augmentation="standard", learning_rate=1e-3)
+    steps = StepRange(first=0, count=30, total=30)
+    models = [build_model(ModelPlan(), classes=2, seed=1, dimensions=3) for _ in range(2)]
+    for model in models:
+        _train(model, plan, data, steps=steps)
+    assert _same(*(export_parameters(model) for model in models))
+    probabilities = predict(models[0], data.gather, data.indices, batch_size=16)
+    assert ((probabilities > 0.5) == (data.labels == 1)).all()
+
+
 def test_training_does_not_move_the_global_generators() -> None:
     torch.manual_seed(3)
     expected = torch.rand(3)
