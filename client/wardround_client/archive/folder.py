@@ -53,4 +53,6 @@ def _describe(entry: os.DirEntry[bytes], path: bytes) -> ArchiveFile:
         return ArchiveFile(path=path, size_bytes=0, mtime_ns=0, reason=Reason.UNREADABLE)
     reason = None if entry.is_file(follow_symlinks=False) else Reason.NOT_REGULAR
     size_bytes, mtime_ns = status.st_size, status.st_mtime_ns
-    return ArchiveFile(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, inode=status.st_ino, reason=reason)
+    return ArchiveFile(
+        path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, inode=status.st_ino, reason=reason
+    )

@@ -1,4 +1,4 @@
-"""Reads the few header elements that intake needs from one DICOM file.
+"""Reads the few header elements that intake needs from one DICOM file, by pydicom.
 
 pydicom warns and logs with tag values in its texts, and raises lazily when a value is touched;
 both are kept inside this module's `quiet` and `text_of`.
@@ -12,15 +12,15 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -29,58 +29,38 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from wardround_client.index.elements import (
+    HEADER_END,
+    KEYWORDS,
+    TAG_OF,
+    VR_OF,
+    blank_texts,
+    compose_header,
+    decode_text,
+)
+from wardround_client.index.header import Header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
 MAXIMUM_FILE_BYTES = 1 << 30
+_PIXELS = 0x7FE00008
 _LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls")
-_TAGS = [
-    "SpecificCharacterSet",
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "AccessionNumber",
-    "Modality",
-    "PresentationIntentType",
-    "Manufacturer",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "BodyPartExamined",
-    "ViewPosition",
-    "StudyInstanceUID",
-    "BurnedInAnnotation",
-]
-_DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """What intake knows of one instance; every text is stripped, and empty where absent."""
-
-    sop_instance_uid: str
-    sop_class_uid: str
-    study_uid: str
-    accession: str
-    patient_id: str
-    issuer: str
-    modality: str
-    body_part: str
-    view: str
-    image_type: str
-    """Values of ImageType joined by backslashes, as in the file."""
-    intent: str
-    """PresentationIntentType."""
-    burned_in: str
-    """BurnedInAnnotation."""
-    manufacturer: str
-    sex: str
-    """M, F or empty."""
-    age_years: float | None
-    """Age at the imaging study, or None."""
+_DECIDE_NOTHING = frozenset(
+    {
+        "Manufacturer",
+        "ManufacturerModelName",
+        "MagneticFieldStrength",
+        "SliceThickness",
+        "StudyDate",
+        "PatientSex",
+        "PatientAge",
+        "PatientBirthDate",
+    }
+)
+"""A broken one of these counts as absent."""
+_NUMBERS = ("DS", "IS")
+_AS_TEXT = (None, "DS", "IS", "UN")
+"""Representations in which a number's value is its text; None is that of implicit VR."""
 
 
 @contextmanager
@@ -99,20 +79,34 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def read_header(path: Path) -> Header:
-    """Reads one file's header.
+def parse_header(path: Path) -> Header:
+    """Reads one file's header by pydicom.
 
     Raises:
         DicomError: The file cannot be used; the reason is a `Reason`.
     """
     with quiet():
-        return _header_of(open_dataset(path, tags=_TAGS))
+        return _header_of(open_dataset(path, tags=list(KEYWORDS), end=HEADER_END))
 
 
-def open_dataset(path: Path, *, tags: list[str] | None = None) -> FileDataset:
-    """Opens a DICOM file with or without preamble; with ``tags``, only these and no pixels.
+def read_header(path: Path) -> Header:
+    """Reads one file's header, the fast way where that is certain.
+
+    Raises:
+        DicomError: The file cannot be used; the reason is a `Reason`.
+    """
+    return parse_header(path)
+
+
+def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXELS) -> FileDataset:
+    """Opens a DICOM file with or without preamble.
 
     A missing transfer syntax is set to the one by which the file could be read.
+
+    Args:
+        path: The file.
+        tags: Keywords of the only elements to read; all and the pixels where None.
+        end: With ``tags``, the first tag that is not looked at.
 
     Raises:
         DicomError: The file is unreadable, no DICOM, too large or broken.
@@ -124,9 +118,11 @@ def open_dataset(path: Path, *, tags: list[str] | None = None) -> FileDataset:
             if forced and not _looks_like_a_bare_dataset(start):
                 raise DicomError(Reason.NOT_DICOM)
             _refuse_bomb(file, start=0 if forced else 132, whole=tags is None)
-            only_header = tags is not None
-            dataset = pydicom.dcmread(
-                file, force=forced, stop_before_pixels=only_header, specific_tags=tags
+            if tags is None:
+                return _with_transfer_syntax(pydicom.dcmread(file, force=forced))
+            wanted: list[BaseTag | int] = [Tag(keyword) for keyword in tags]
+            dataset = read_partial(
+                file, lambda tag, *_: tag >= end, force=forced, specific_tags=wanted
             )
             return _with_transfer_syntax(dataset)
     except DicomError:
@@ -183,26 +179,24 @@ def _with_transfer_syntax(dataset: FileDataset) -> FileDataset:
 def _header_of(dataset: FileDataset) -> Header:
     if text_of(dataset.file_meta, "MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         raise DicomError(Reason.DICOMDIR)
-    header = Header(
-        sop_instance_uid=text_of(dataset, "SOPInstanceUID"),
-        sop_class_uid=text_of(dataset, "SOPClassUID"),
-        study_uid=text_of(dataset, "StudyInstanceUID"),
-        accession=text_of(dataset, "AccessionNumber"),
-        patient_id=text_of(dataset, "PatientID"),
-        issuer=text_of(dataset, "IssuerOfPatientID"),
-        modality=text_of(dataset, "Modality").upper(),
-        body_part=text_of(dataset, "BodyPartExamined").upper(),
-        view=text_of(dataset, "ViewPosition").upper(),
-        image_type=text_of(dataset, "ImageType").upper(),
-        intent=text_of(dataset, "PresentationIntentType").upper(),
-        burned_in=text_of(dataset, "BurnedInAnnotation").upper(),
-        manufacturer=_text_or_empty(dataset, "Manufacturer"),
-        sex=_sex_of(dataset),
-        age_years=_age_of(dataset),
-    )
-    if not (header.sop_instance_uid and header.sop_class_uid and header.study_uid):
-        raise DicomError(Reason.NO_IDENTITY)
-    return header
+    texts = blank_texts()
+    texts["TransferSyntaxUID"] = text_of(dataset.file_meta, "TransferSyntaxUID")
+    for keyword in KEYWORDS:
+        try:
+            read = _number_of if VR_OF[keyword] in _NUMBERS else text_of
+            texts[keyword] = read(dataset, keyword)
+        except DicomError:
+            if keyword not in _DECIDE_NOTHING:
+                raise
+    return compose_header(texts)
+
+
+def _number_of(dataset: Dataset, keyword: str) -> str:
+    """Reads a number as it is written, so that a broken one is still told from an absent one."""
+    element = dataset.get_item(TAG_OF[keyword])
+    if isinstance(element, RawDataElement) and element.VR in _AS_TEXT:
+        return decode_text(element.value or b"")
+    return text_of(dataset, keyword)
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:
@@ -223,35 +217,3 @@ def text_of(dataset: Dataset, keyword: str) -> str:
 
 def _is_many(value: object) -> bool:
     return isinstance(value, (MultiValue, list, tuple))
-
-
-def _text_or_empty(dataset: FileDataset, keyword: str) -> str:
-    """Reads an element that decides nothing; a broken one counts as absent."""
-    try:
-        return text_of(dataset, keyword)
-    except DicomError:
-        return ""
-
-
-def _sex_of(dataset: FileDataset) -> str:
-    sex = _text_or_empty(dataset, "PatientSex").upper()
-    return sex if sex in ("M", "F") else ""
-
-
-def _age_of(dataset: FileDataset) -> float | None:
-    """Reads PatientAge (such as ``045Y``), else the time from birth to the imaging study."""
-    age = _text_or_empty(dataset, "PatientAge").upper()
-    if age[:-1].isascii() and age[:-1].isdigit() and age[-1] in _DAYS_PER_UNIT:
-        return int(age[:-1]) * _DAYS_PER_UNIT[age[-1]] / _DAYS_PER_UNIT["Y"]
-    born = _date_of(_text_or_empty(dataset, "PatientBirthDate"))
-    seen = _date_of(_text_or_empty(dataset, "StudyDate"))
-    if born is None or seen is None or seen < born:
-        return None
-    return (seen - born).days / _DAYS_PER_UNIT["Y"]
-
-
-def _date_of(text: str) -> date | None:
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:8]))
-    except ValueError:
-        return None

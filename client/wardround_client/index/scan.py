@@ -7,15 +7,16 @@ next scan makes it anew.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wardround_client.archive.folder import ArchiveFile, walk_archive
-from wardround_client.index.headers import Header, read_header
+from wardround_client.archive.files import ArchiveFile
+from wardround_client.archive.folder import walk_archive
+from wardround_client.index.header import Header, Instance
+from wardround_client.index.reader import read_header
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import DicomError
@@ -23,9 +24,9 @@ from wardround_common.errors import DicomError
 Progress = Callable[[str, int, int], None]
 """Called with the phase's name, what is done, and the total."""
 
-_FORMAT = 1
+_FORMAT = 2
 _BATCH = 500
-_HEADER_FIELDS = tuple(field.name for field in dataclasses.fields(Header))
+_HEADER_FIELDS = Header._fields
 _COLUMNS = ("path", "size_bytes", "mtime_ns", "reason", *_HEADER_FIELDS)
 _SCHEMA = (
     "CREATE TABLE source (archive BLOB NOT NULL)",
@@ -33,19 +34,6 @@ _SCHEMA = (
 )
 _INSERT = f"INSERT OR REPLACE INTO file VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  (our own names)
 _RETRIED = frozenset({Reason.UNREADABLE.value})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """One DICOM instance of the archive: the file and what its header says."""
-
-    file: ArchiveFile
-    header: Header
-
-    @property
-    def path(self) -> bytes:
-        """Path below the archive's root; tells copies of one instance apart."""
-        return self.file.path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +97,7 @@ def _index(archive: Path, file: ArchiveFile) -> tuple[object, ...]:
     if reason is None:
         try:
             header = read_header(archive / os.fsdecode(file.path))
-            values = tuple(getattr(header, name) for name in _HEADER_FIELDS)
+            values = tuple(header)
         except DicomError as error:
             reason = error.reason
     return (file.path, file.size_bytes, file.mtime_ns, reason, *values)

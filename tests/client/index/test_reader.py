@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from wardround_client.index import headers
-from wardround_client.index.headers import open_dataset, read_header
+from wardround_client.index import reader
+from wardround_client.index.reader import open_dataset, read_header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
@@ -101,7 +101,7 @@ def test_a_deflated_bomb_is_refused_before_it_is_inflated(
     image.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     path = save_image(image, tmp_path / "a")
     assert read_header(path).modality == "CR"
-    monkeypatch.setattr(headers, "MAXIMUM_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(reader, "MAXIMUM_FILE_BYTES", 1 << 20)
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     bomb = deflater.compress(bytes(8 << 20)) + deflater.flush()
     content = path.read_bytes()
