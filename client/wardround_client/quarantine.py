@@ -159,6 +159,11 @@ class Reason(StrEnum):
         "The file holds no pixel data, or its description is missing.",
         "Export the image again with its pixels.",
     )
+    FLOAT_PIXELS = (
+        "float-pixels",
+        "Pixels are stored as floating-point numbers, as computed maps are; intake takes integers.",
+        "Nothing, if the map is no image of this study; otherwise export it with integers.",
+    )
     COLOUR = (
         "colour",
         "A colour or palette image; the model takes grey images only.",
@@ -189,15 +194,15 @@ class Reason(StrEnum):
         "The compressed image's own size or depth differs from what the header says.",
         "Export the image again, uncompressed if need be.",
     )
+    FRAMES_UNCLEAR = (
+        "frames-unclear",
+        "Which compressed fragments make which frame is not said, or said wrongly.",
+        "Export the image again with an offset table, or uncompressed.",
+    )
     NO_DECODER = (
         "no-decoder",
         "No decoder is pinned for this transfer syntax, or it is not installed.",
         "Install wardround[site] in full, or export in an uncompressed transfer syntax.",
-    )
-    TWELVE_BIT_JPEG = (
-        "twelve-bit-jpeg",
-        "JPEG Extended with 12 bits; no decoder that all sites share reads it exactly.",
-        "Export in an uncompressed or lossless transfer syntax.",
     )
     DECODE_FAILED = (
         "decode-failed",

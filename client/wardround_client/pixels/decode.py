@@ -1,13 +1,13 @@
-"""Decodes the pixels of one DICOM file, with one decoder pinned for each transfer syntax.
+"""Decodes the pixels of one DICOM file: stored values, rescaled values, or the model's input.
 
-Decoders of lossy syntaxes differ by some grey levels, so every site uses the same one. Sizes are
-compared before a decoder runs: a file must not be able to ask for more memory than its header
-allows. `decode_file` is a pure function of a file; it may run in a worker process.
+Whatever can be refused is refused before a decoder runs and before memory is taken. Functions
+here are pure functions of a file, made to run in a worker process, see `wardround_client.workers`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
 
-from wardround_client.index.headers import open_dataset, quiet, text_of
-from wardround_client.pixels.codestream import coded_size
+from wardround_client.index.reader import open_dataset, quiet, text_of
+from wardround_client.pixels.codecs import decode_frame
+from wardround_client.pixels.fragments import split_frames
+from wardround_client.pixels.layout import Layout, layout_of, pixel_bytes
+from wardround_client.pixels.luts import modality_values
 from wardround_client.pixels.radiograph import model_pixels
+from wardround_client.pixels.stored import codec_values, packed_values, valid_mask
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import Preprocessing
 
-MAXIMUM_PIXELS = 1 << 26
+MAXIMUM_PIXELS_AT_ONCE = 1 << 29
+"""Of all frames asked for together."""
 _NATIVE = frozenset(
     {
         uid.ImplicitVRLittleEndian,
@@ -35,39 +38,46 @@ _NATIVE = frozenset(
         uid.DeflatedExplicitVRLittleEndian,
     }
 )
-_PLUGINS = {
-    uid.RLELossless: "pylibjpeg",
-    uid.JPEGBaseline8Bit: "gdcm",
-    uid.JPEGExtended12Bit: "gdcm",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "pyjpegls",
-    uid.JPEGLSNearLossless: "pyjpegls",
-    uid.JPEG2000Lossless: "pylibjpeg",
-    uid.JPEG2000: "pylibjpeg",
-    uid.HTJ2KLossless: "pylibjpeg",
-    uid.HTJ2KLosslessRPCL: "pylibjpeg",
-    uid.HTJ2K: "pylibjpeg",
-}
-"""Which of pydicom's decoder plugins reads which compressed transfer syntax."""
-_POLARITY = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
-_CONTAINERS = (8, 16, 32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedImage:
-    """One image, ready for the cache."""
+    """One image or volume, ready for the cache."""
 
     pixels: NDArray[np.int16]
-    """int16, shape (rows, columns), standard deviations times `pixels.SCALE`."""
+    """int16, the shape of the model's input; one unit of it is `radiograph.SCALE` steps."""
     sha256: str
     """Hash of the decoded stored values and their shape; equal for copies of one image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFrames:
+    """Frames of one file as stored, before any transformation of values."""
+
+    dataset: FileDataset
+    """The file's header."""
+    frames: tuple[int, ...]
+    """Numbers of the frames, counted from 0."""
+    values: NDArray[np.int32]
+    """int32, shape (n, rows, columns)."""
+    valid: NDArray[np.bool_]
+    """bool, the same shape; False marks padding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescaledFrames:
+    """Frames of one file in the units of its modality."""
+
+    values: NDArray[np.float32]
+    """float32, shape (n, rows, columns), such as Hounsfield units; padding is rescaled too."""
+    valid: NDArray[np.bool_]
+    """bool, the same shape; False marks padding."""
 
 
 def decode_file(
     path: Path, preprocessing: Preprocessing, *, sop_instance_uid: str
 ) -> DecodedImage | Reason:
-    """Decodes one file and prepares it for the model, or says why it cannot.
+    """Decodes a single grey image and prepares it for the model, or says why it cannot.
 
     Args:
         path: The file.
@@ -76,168 +86,123 @@ def decode_file(
     """
     try:
         with quiet(), np.errstate(all="ignore"):
-            dataset = open_dataset(path)
-            found = text_of(dataset, "SOPInstanceUID")
-            if found != sop_instance_uid:
-                # pydicom gives up a whole file whose encapsulated pixels have no end.
-                return Reason.CHANGED if found else Reason.TRUNCATED
-            stored = stored_values(dataset)
-            pixels = model_pixels(dataset, stored, preprocessing)
+            dataset = _open(path, sop_instance_uid)
+            layout = layout_of(dataset)
+            if layout.frames > 1:
+                raise DicomError(Reason.MULTI_FRAME)
+            values, valid = _frame_reader(dataset, layout)(0)
+            pixels = model_pixels(dataset, values, valid, preprocessing)
     except DicomError as error:
         return Reason(error.reason)
-    content = hashlib.sha256(repr(stored.shape).encode())
-    content.update(np.ascontiguousarray(stored).data)
-    return DecodedImage(pixels=pixels, sha256=content.hexdigest())
+    return DecodedImage(pixels=pixels, sha256=hash_values(values))
 
 
-def stored_values(dataset: FileDataset) -> NDArray[np.int32]:
-    """Decodes a grey single image to its stored values, int32, shape (rows, columns).
+def decode_frames(
+    path: Path, *, sop_instance_uid: str, frames: Sequence[int] | None = None
+) -> StoredFrames:
+    """Decodes frames of a grey image to stored values; only those asked for, all by default.
 
-    Bits outside BitsStored, where older devices kept overlays, are removed.
+    Args:
+        path: The file.
+        sop_instance_uid: What the index knows the file by; another one means it was replaced.
+        frames: Numbers of frames, counted from 0.
 
     Raises:
-        DicomError: The image is no grey single image, or cannot be decoded with certainty.
+        DicomError: The file is no grey image, lacks a frame, or cannot be decoded with certainty.
     """
-    layout = _layout_of(dataset)
-    _check_length(dataset, layout)
-    plugin = _plugin_for(dataset)
-    try:
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        # pydicom would cut values to BitsStored before we can see that they exceed it.
-        options: Any = {"raw": True, "correct_unused_bits": False, "decoding_plugin": plugin}
-        array, _ = decoder.as_array(dataset, index=0, **options)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # decoders may raise anything; a panic in Rust is no Exception
-        raise DicomError(Reason.DECODE_FAILED) from None
-    if array.shape != (layout.rows, layout.columns):
-        raise DicomError(Reason.SIZE_MISMATCH)
-    packed = not plugin or dataset.file_meta.TransferSyntaxUID == uid.RLELossless
-    return _stored_bits(array, layout, packed=packed)
+    with quiet(), np.errstate(all="ignore"):
+        dataset = _open(path, sop_instance_uid)
+        layout = layout_of(dataset)
+        wanted = tuple(range(layout.frames) if frames is None else frames)
+        if not all(0 <= number < layout.frames for number in wanted):
+            raise DicomError(Reason.CHANGED)
+        if len(wanted) * layout.rows * layout.columns > MAXIMUM_PIXELS_AT_ONCE:
+            raise DicomError(Reason.TOO_LARGE)
+        read = _frame_reader(dataset, layout)
+        shape = (len(wanted), layout.rows, layout.columns)
+        values, valid = np.empty(shape, np.int32), np.ones(shape, np.bool_)
+        for place, number in enumerate(wanted):
+            values[place], mask = read(number)
+            if mask is not None:
+                valid[place] = mask
+    return StoredFrames(dataset=dataset, frames=wanted, values=values, valid=valid)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """The Image Pixel module of one grey image."""
-
-    rows: int
-    columns: int
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-
-
-def _layout_of(dataset: FileDataset) -> _Layout:
-    """Reads and checks the Image Pixel module.
+def rescaled_frames(stored: StoredFrames) -> RescaledFrames:
+    """Applies modality LUT or rescale to each frame by what the header says of that frame.
 
     Raises:
-        DicomError: It is missing, or describes what intake does not take.
+        DicomError: What the header says cannot be applied.
     """
-    photometric = text_of(dataset, "PhotometricInterpretation").upper()
-    if not photometric or not _pixel_bytes(dataset):
-        raise DicomError(Reason.NO_PIXELS)
-    if photometric not in _POLARITY or _number(dataset, "SamplesPerPixel", 1) != 1:
-        raise DicomError(Reason.COLOUR)
-    if _number(dataset, "NumberOfFrames", 1) > 1:
-        raise DicomError(Reason.MULTI_FRAME)
-    shape = text_of(dataset, "PresentationLUTShape").upper()
-    if shape in _POLARITY.values() and shape != _POLARITY[photometric]:
-        raise DicomError(Reason.POLARITY)
-    stored = _number(dataset, "BitsStored", 0)
-    layout = _Layout(
-        rows=_number(dataset, "Rows", 0),
-        columns=_number(dataset, "Columns", 0),
-        bits_allocated=_number(dataset, "BitsAllocated", 0),
-        bits_stored=stored,
-        high_bit=_number(dataset, "HighBit", stored - 1),
-        signed=_number(dataset, "PixelRepresentation", 0) == 1,
-    )
-    if min(layout.rows, layout.columns) < 1 or layout.bits_allocated not in _CONTAINERS:
-        raise DicomError(Reason.NO_PIXELS)
-    if not 1 <= layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
-        raise DicomError(Reason.BROKEN_HEADER)
-    if layout.rows * layout.columns > MAXIMUM_PIXELS:
-        raise DicomError(Reason.TOO_LARGE)
-    return layout
+    values = np.empty(stored.values.shape, np.float32)
+    with quiet(), np.errstate(all="ignore"):
+        for place, number in enumerate(stored.frames):
+            frame = stored.values[place]
+            values[place] = modality_values(stored.dataset, frame, frame=number)
+    return RescaledFrames(values=values, valid=stored.valid)
 
 
-def _pixel_bytes(dataset: FileDataset) -> bytes:
-    """The pixel data as stored; empty where there is none, or none that is bytes."""
-    try:
-        value = dataset.get("PixelData")
-    except Exception:  # a wrong VR raises here, in many ways
-        raise DicomError(Reason.BROKEN_HEADER) from None
-    return value if isinstance(value, bytes) else b""
+def hash_values(values: NDArray[Any]) -> str:
+    """Hash of stored values and their shape, whatever integer type holds them."""
+    negative = values.dtype.kind == "i" and int(values.min(initial=0)) < 0
+    kind = "<i4" if negative or int(values.max(initial=0)) >= 1 << 16 else "<u2"
+    content = hashlib.sha256(repr(values.shape).encode())
+    content.update(np.ascontiguousarray(values, kind).data)
+    return content.hexdigest()
 
 
-def _number(dataset: FileDataset, keyword: str, absent: int) -> int:
-    text = text_of(dataset, keyword)
-    try:
-        return int(text) if text else absent
-    except ValueError:
-        raise DicomError(Reason.BROKEN_HEADER) from None
+def _open(path: Path, sop_instance_uid: str) -> FileDataset:
+    dataset = open_dataset(path)
+    found = text_of(dataset, "SOPInstanceUID")
+    if found != sop_instance_uid:
+        # pydicom gives up a whole file whose encapsulated pixels have no end.
+        raise DicomError(Reason.CHANGED if found else Reason.TRUNCATED)
+    return dataset
 
 
-def _check_length(dataset: FileDataset, layout: _Layout) -> None:
-    """Compares the bytes at hand with the size that the header promises.
+_Frame = tuple[NDArray[Any], NDArray[np.bool_] | None]
+"""Stored values, integers, shape (rows, columns), and what is valid of them; None: everything."""
+
+
+def _frame_reader(dataset: FileDataset, layout: Layout) -> Callable[[int], _Frame]:
+    """Checks the pixel data as a whole, and returns what decodes one frame of it.
 
     Raises:
-        DicomError: They are too few, or the codestream is of another size.
-    """
-    if dataset.file_meta.TransferSyntaxUID in _NATIVE:
-        needed = layout.rows * layout.columns * layout.bits_allocated // 8
-        if len(_pixel_bytes(dataset)) < needed:
-            raise DicomError(Reason.TRUNCATED)
-        return
-    if dataset.file_meta.TransferSyntaxUID not in _PLUGINS:
-        raise DicomError(Reason.NO_DECODER)
-    if dataset.file_meta.TransferSyntaxUID == uid.RLELossless:
-        return  # has no size of its own; the decoder fills exactly Rows x Columns
-    try:
-        coded = coded_size(get_frame(_pixel_bytes(dataset), 0, number_of_frames=1))
-    except Exception:  # a parser of foreign bytes may raise anything
-        raise DicomError(Reason.DECODE_FAILED) from None
-    if coded is None:
-        raise DicomError(Reason.DECODE_FAILED)
-    fits = (coded.rows, coded.columns, coded.components) == (layout.rows, layout.columns, 1)
-    if not fits or coded.bits > layout.bits_allocated:
-        raise DicomError(Reason.SIZE_MISMATCH)
-
-
-def _plugin_for(dataset: FileDataset) -> str:
-    """Name of the pinned plugin; empty for native pixels.
-
-    Raises:
-        DicomError: None is pinned, or it is not installed here.
+        DicomError: The bytes do not fit the layout; the function returned raises it as well.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax in _NATIVE:
-        return ""
-    if syntax == uid.JPEGExtended12Bit and _number(dataset, "BitsStored", 0) != 8:
-        raise DicomError(Reason.TWELVE_BIT_JPEG)
-    if _PLUGINS[syntax] not in get_decoder(syntax).available_plugins:
-        raise DicomError(Reason.NO_DECODER)
-    return _PLUGINS[syntax]
+        return _native_reader(dataset, layout)
+    streams = split_frames(dataset, layout.frames)
+
+    def read(number: int) -> _Frame:
+        array = decode_frame(streams[number], syntax, layout)
+        if syntax != uid.RLELossless:
+            values = codec_values(array, layout)
+            return values, valid_mask(dataset, layout, values, None)
+        raw = array.view(np.dtype(f"u{layout.bits_allocated // 8}"))
+        values = packed_values(raw, layout)
+        return values, valid_mask(dataset, layout, values, raw)
+
+    return read
 
 
-def _stored_bits(array: NDArray[np.generic], layout: _Layout, *, packed: bool) -> NDArray[np.int32]:
-    """Keeps BitsStored bits and extends the sign.
-
-    A codec's values are right-aligned, whatever HighBit says, and must fit BitsStored. Others
-    are ``packed``: they end at HighBit, and bits around them are foreign.
-
-    Raises:
-        DicomError: A codec's value needs more bits than the header allows.
-    """
-    kind = np.int32 if layout.signed else np.uint32
-    high_bit = layout.high_bit if packed else layout.bits_stored - 1
-    wide = array.astype(kind)
-    kept = (wide << kind(31 - high_bit)) >> kind(32 - layout.bits_stored)
-    # Some codecs leave the sign's extension to the reader: such values are not negative yet.
-    unextended = (wide >= 0) & (wide.astype(np.int64) < 1 << layout.bits_stored)
-    if not packed and not ((kept == wide) | unextended).all():
+def _native_reader(dataset: FileDataset, layout: Layout) -> Callable[[int], _Frame]:
+    data, needed = pixel_bytes(dataset), layout.frames * layout.frame_bytes
+    if len(data) < needed:
+        raise DicomError(Reason.TRUNCATED)
+    if len(data) > needed + needed % 2:
         raise DicomError(Reason.SIZE_MISMATCH)
-    if layout.bits_stored == 32 and not layout.signed and int(kept.max()) > np.iinfo(np.int32).max:
-        raise DicomError(Reason.TOO_LARGE)
-    return kept.astype(np.int32)
+    big = dataset.file_meta.TransferSyntaxUID == uid.ExplicitVRBigEndian
+    kind = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
+    if big and layout.bits_allocated == 8 and dataset["PixelData"].VR == "OW":
+        data = np.frombuffer(data, np.uint16).byteswap().tobytes()  # bytes were swapped in pairs
+    count = layout.rows * layout.columns
+
+    def read(number: int) -> _Frame:
+        raw = np.frombuffer(data, kind, count, number * layout.frame_bytes)
+        raw = raw.reshape(layout.rows, layout.columns).astype(kind.newbyteorder("="), copy=False)
+        values = packed_values(raw, layout)
+        return values, valid_mask(dataset, layout, values, raw)
+
+    return read

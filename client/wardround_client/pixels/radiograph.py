@@ -11,10 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.pixels.processing import apply_windowing
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.dataset import FileDataset
 
+from wardround_client.pixels.luts import modality_values, voi_values
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import Preprocessing
@@ -23,17 +22,20 @@ SCALE = 4096
 """Steps of the int16 form for one standard deviation; what lies beyond 8 of them is clipped."""
 _LEAST_DEVIATION = 1e-6
 """Of the largest value; less is rounding, no image."""
-_LUT_BITS = range(8, 17)
 
 
 def model_pixels(
-    dataset: FileDataset, stored: NDArray[np.int32], preprocessing: Preprocessing
+    dataset: FileDataset,
+    stored: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    preprocessing: Preprocessing,
 ) -> NDArray[np.int16]:
     """Prepares one grey image for the model.
 
     Args:
         dataset: The file's header.
-        stored: int32, shape (Rows, Columns), stored values.
+        stored: Integers, shape (Rows, Columns), stored values.
+        valid: bool, same shape, False marks padding; None where there is none.
         preprocessing: Size and fit.
 
     Returns:
@@ -42,105 +44,55 @@ def model_pixels(
     Raises:
         DicomError: A LUT is broken, or the image shows nothing.
     """
-    valid = ~_padding(dataset, stored)
-    try:
-        shown = _apply_luts(dataset, stored)
-    except Exception:  # pydicom raises in many ways on wrong LUTs, also lazily
-        raise DicomError(Reason.BROKEN_LUT) from None
-    if not valid.any():
-        raise DicomError(Reason.CONSTANT)
-    if not np.isfinite(shown).all():
-        raise DicomError(Reason.BROKEN_LUT)
+    shown = voi_values(dataset, modality_values(dataset, stored))
     if dataset.PhotometricInterpretation.strip().upper() == "MONOCHROME1":
-        shown = -shown
+        np.negative(shown, out=shown)
     return standardise(shown, valid, preprocessing)
 
 
 def standardise(
-    image: NDArray[np.float32], valid: NDArray[np.bool_], preprocessing: Preprocessing
+    image: NDArray[np.float32], valid: NDArray[np.bool_] | None, preprocessing: Preprocessing
 ) -> NDArray[np.int16]:
     """Fits, resizes and standardises an image.
 
     Args:
         image: float32, shape (rows, columns).
-        valid: bool, same shape; False marks padding, which counts nowhere.
+        valid: bool, same shape; False marks padding, which counts nowhere. None: no padding.
         preprocessing: Size and fit.
 
     Raises:
         DicomError: Every valid pixel is equal.
     """
     size = _fitted_size(image.shape, preprocessing)
+    if valid is None or valid.all():
+        return _centred(_steps(_resized(image, size)), preprocessing)
     weight = _resized(valid.astype(np.float32), size)
     # Averages over valid pixels only: a border pixel must not be darkened by its padding.
     total = _resized(np.where(valid, image, np.float32(0)), size)
     kept = weight >= 0.5
-    values = (total[kept] / weight[kept]).astype(np.float64)
-    spread = float(values.std()) if values.size else 0.0
-    if not spread > _LEAST_DEVIATION * float(np.abs(values).max(initial=0.0)):
-        raise DicomError(Reason.CONSTANT)
     small = np.zeros(size, np.int16)
-    limits = np.iinfo(np.int16)
-    scaled = np.rint((values - values.mean()) * (SCALE / spread))
-    small[kept] = np.clip(scaled, limits.min, limits.max).astype(np.int16)
+    small[kept] = _steps(total[kept] / weight[kept])
     return _centred(small, preprocessing)
 
 
-def _padding(dataset: Dataset, stored: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Marks the stored values that PixelPaddingValue and its range limit name.
+def _steps(values: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Mean 0, standard deviation `SCALE`, rounded and clipped.
 
     Raises:
-        DicomError: They are there and cannot be read.
+        DicomError: Every value is equal, or there is none.
     """
-    try:
-        value = dataset.get("PixelPaddingValue")
-        if value is None:
-            return np.zeros(stored.shape, np.bool_)
-        limit = dataset.get("PixelPaddingRangeLimit")
-        ends = [int(value), int(value if limit is None else limit)]
-    except Exception:  # wrong VRs raise here, in many ways
-        raise DicomError(Reason.BROKEN_HEADER) from None
-    padding: NDArray[np.bool_] = (stored >= min(ends)) & (stored <= max(ends))
-    return padding
-
-
-def _apply_luts(dataset: FileDataset, stored: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Applies modality LUT or rescale, then VOI LUT or window, where the header has one."""
-    values: NDArray[Any] = stored
-    if dataset.get("ModalityLUTSequence"):
-        values = _look_up(dataset, dataset.ModalityLUTSequence[0], values)
-    elif dataset.get("RescaleSlope") is not None or dataset.get("RescaleIntercept") is not None:
-        if float(dataset.RescaleSlope) == 0.0:
-            raise ValueError("rescale slope is 0")
-        values = values * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
-    if dataset.get("VOILUTSequence"):
-        values = _look_up(dataset, dataset.VOILUTSequence[0], values)
-    elif dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
-        values = apply_windowing(values, dataset)
-    return values.astype(np.float32)
-
-
-def _look_up(dataset: FileDataset, item: Dataset, values: NDArray[Any]) -> NDArray[Any]:
-    """Maps values through one LUT item; what lies outside takes the first or last entry.
-
-    pydicom's own functions keep the index in the table's type, where 4096 entries of 8 bits wrap.
-
-    Raises:
-        ValueError: The table is not what its descriptor says.
-    """
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 1 << 16
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
-        words = len(data) >= 2 * entries
-        table = np.frombuffer(data, f"{order}u2" if words else "u1")
-    else:
-        table = np.atleast_1d(np.asarray(data, np.int64))
-    if bits not in _LUT_BITS or not entries <= table.size <= entries + 1:
-        raise ValueError("the table differs from its descriptor")
-    index = np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)
-    looked_up: NDArray[Any] = table[index]
-    return looked_up
+    if not values.size:
+        raise DicomError(Reason.CONSTANT)
+    largest = max(abs(float(values.min())), abs(float(values.max())))
+    centred = values - values.mean(dtype=np.float64)
+    spread = float(centred.std())
+    if not spread > _LEAST_DEVIATION * largest:
+        raise DicomError(Reason.CONSTANT)
+    centred *= SCALE / spread
+    limits = np.iinfo(np.int16)
+    np.clip(np.rint(centred, out=centred), limits.min, limits.max, out=centred)
+    steps: NDArray[np.int16] = centred.astype(np.int16)
+    return steps
 
 
 def _fitted_size(shape: tuple[int, ...], preprocessing: Preprocessing) -> tuple[int, int]:

@@ -16,14 +16,15 @@ from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
     JPEG2000Lossless,
-    JPEGExtended12Bit,
     JPEGLSLossless,
     RLELossless,
 )
 
-from wardround_client.index import headers
-from wardround_client.pixels import decode
+from wardround_client.index import reader
+from wardround_client.pixels import codecs
 from wardround_client.pixels.decode import DecodedImage, decode_file
+from wardround_client.pixels.layout import Layout
+from wardround_client.pixels.stored import codec_values
 from wardround_client.quarantine import Reason
 from wardround_common.intake_plan import Preprocessing
 
@@ -107,12 +108,6 @@ def test_syntaxes_without_pinned_decoder_are_refused(decoded: Decode, plain: Mak
     assert decoded(_compressed(plain, MPEG2MPML, b"\0\0")) == Reason.NO_DECODER
 
 
-def test_twelve_bit_extended_jpeg_is_refused(decoded: Decode, plain: Make) -> None:
-    header = b"\xff\xd8\xff\xc1" + b"\x00\x0b\x0c" + b"\x00\x28\x00\x20\x01\x01\x11\x00"
-    image = _compressed(plain, JPEGExtended12Bit, header + b"\xff\xd9")
-    assert decoded(image) == Reason.TWELVE_BIT_JPEG
-
-
 def test_a_codestream_larger_than_its_header_never_reaches_the_decoder(
     decoded: Decode, plain: Make, new_picture: Any, new_image: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +116,7 @@ def test_a_codestream_larger_than_its_header_never_reaches_the_decoder(
     image = plain(PixelData=large.PixelData)
     image.file_meta.TransferSyntaxUID = JPEG2000Lossless
     image["PixelData"].is_undefined_length = True
-    monkeypatch.setattr(decode, "get_decoder", lambda _: pytest.fail("a decoder was asked"))
+    monkeypatch.setattr(codecs, "get_decoder", lambda _: pytest.fail("a decoder was asked"))
     assert decoded(image) == Reason.SIZE_MISMATCH
 
 
@@ -145,7 +140,7 @@ def test_a_missing_plugin_is_no_decoder(
 ) -> None:
     image = plain()
     image.compress(RLELossless, generate_instance_uid=False)
-    monkeypatch.setitem(decode._PLUGINS, RLELossless, "not installed")
+    monkeypatch.setitem(codecs.PLUGINS, RLELossless, "not installed")
     assert decoded(image) == Reason.NO_DECODER
 
 
@@ -188,11 +183,14 @@ def test_signed_values_are_the_same_in_every_syntax(
     assert compressed.sha256 == native.sha256
 
 
+def _layout(**changes: Any) -> Layout:
+    usual: dict[str, Any] = {"frames": 1, "rows": 1, "columns": 2, "bits_allocated": 16}
+    usual |= {"bits_stored": 12, "high_bit": 11, "signed": True}
+    return Layout(**(usual | changes))
+
+
 def test_a_codec_may_leave_the_sign_to_the_reader() -> None:
-    layout = decode._Layout(
-        rows=1, columns=2, bits_allocated=16, bits_stored=12, high_bit=11, signed=True
-    )
-    stored = decode._stored_bits(np.array([[0x0FFF, 5]], np.uint16), layout, packed=False)
+    stored = codec_values(np.array([[0x0FFF, 5]], np.uint16), _layout())
     assert stored.tolist() == [[-1, 5]]
 
 
@@ -226,7 +224,7 @@ def test_a_transfer_syntax_of_two_values_is_a_broken_header(
 def test_a_file_beyond_the_limit_is_not_read(
     decoded: Decode, plain: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(headers, "MAXIMUM_FILE_BYTES", 1000)
+    monkeypatch.setattr(reader, "MAXIMUM_FILE_BYTES", 1000)
     assert decoded(plain()) == Reason.TOO_LARGE
 
 
@@ -251,7 +249,7 @@ def test_real_files_are_read_alike_in_every_syntax(shared_data: Path) -> None:
     images = {}
     for name in ("693_UNCR", "693_J2KR", "JPEG-LL", "mlut_18", "vlut_04"):
         path = folder / f"{name}.dcm"
-        uid = decode.open_dataset(path).SOPInstanceUID
+        uid = reader.open_dataset(path).SOPInstanceUID
         image = decode_file(path, SMALL, sop_instance_uid=uid)
         assert isinstance(image, DecodedImage), name
         images[name] = image

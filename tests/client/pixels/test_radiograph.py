@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from wardround_client.pixels.layout import layout_of
 from wardround_client.pixels.radiograph import SCALE, model_pixels, standardise
+from wardround_client.pixels.stored import valid_mask
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import Preprocessing
@@ -27,7 +29,8 @@ def prepared(new_image: Callable[..., Dataset], new_picture: Any) -> Prepare:
     def run(plan: Preprocessing = STRETCH, **elements: Any) -> NDArray[np.int16]:
         pixels = elements.pop("pixels", new_picture(3))
         image = new_image(pixels, **elements)
-        return model_pixels(image, pixels.astype(np.int32), plan)
+        valid = valid_mask(image, layout_of(image), pixels, pixels)
+        return model_pixels(image, pixels, valid, plan)
 
     return run
 
