@@ -7,6 +7,7 @@ both are kept inside this module's `quiet` and `text_of`.
 from __future__ import annotations
 
 import logging
+import os
 import unicodedata
 import warnings
 import zlib
@@ -39,6 +40,7 @@ from wardround_client.index.elements import (
     decode_text,
 )
 from wardround_client.index.header import Header
+from wardround_client.index.walker import walk_header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
@@ -95,7 +97,8 @@ def read_header(path: Path) -> Header:
     Raises:
         DicomError: The file cannot be used; the reason is a `Reason`.
     """
-    return parse_header(path)
+    header = walk_header(os.fspath(path))
+    return parse_header(path) if header is None else header
 
 
 def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXELS) -> FileDataset:
