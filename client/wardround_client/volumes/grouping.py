@@ -43,15 +43,15 @@ class Member:
 def unfit(header: Header) -> Reason | None:
     """Says why an instance can hold no slice of a grey volume, or None."""
     modality = (SINGLE_FRAME | MULTI_FRAME).get(header.sop_class_uid)
+    photometric = header.photometric.upper()
     several = header.frames not in ("", "1") and header.sop_class_uid in SINGLE_FRAME
     checks = (
         (Reason.SECONDARY_CAPTURE, header.sop_class_uid.startswith(_SECONDARY_CAPTURE)),
         (Reason.NOT_A_VOLUME, modality is None),
         (Reason.OTHER_MODALITY, modality != header.modality),
-        (Reason.IMAGE_TYPE, "LOCALIZER" in header.image_type.split("\\")),
         (Reason.COLOUR, header.samples not in ("", "1")),
-        (Reason.COLOUR, not header.photometric.startswith("MONOCHROME")),
-        (Reason.POLARITY, header.photometric != "MONOCHROME2"),
+        (Reason.COLOUR, not photometric.startswith("MONOCHROME")),
+        (Reason.POLARITY, photometric != "MONOCHROME2"),
         (Reason.MULTI_FRAME, several),
         (Reason.BROKEN_HEADER, not (_is_size(header.rows) and _is_size(header.columns))),
     )
@@ -75,11 +75,14 @@ def group_frames(
     incomplete = {_outline(i.header, i.header.image_type) for i in lost}
     orientations: list[Float] = []
     for ref, frame in frames:
+        if "LOCALIZER" in frame.image_type.split("\\"):
+            refused.setdefault(ref.path, Reason.IMAGE_TYPE)
+            continue
         outline = _outline(ref.instance.header, frame.image_type)
         try:
             plane = _plane_of(frame)
         except DicomError as error:
-            refused[ref.path] = Reason(error.reason)
+            refused.setdefault(ref.path, Reason(error.reason))
             incomplete.add(outline)
         else:
             meaning = _meaning(ref.instance.header, frame, plane)
@@ -104,8 +107,8 @@ def _plane_of(frame: FrameGeometry) -> Plane:
 def _outline(header: Header, image_type: str) -> Hashable:
     """What even a slice without a place shares with the volume it comes from."""
     values = tuple(image_type.split("\\"))
-    values = values[:_CT_TYPE_VALUES] if header.modality == "CT" else values
-    return header.sop_class_uid, int(header.rows or 0), int(header.columns or 0), values
+    values = values[:_CT_TYPE_VALUES] if SINGLE_FRAME.get(header.sop_class_uid) == "CT" else values
+    return header.sop_class_uid, header.rows, header.columns, values
 
 
 def _meaning(header: Header, frame: FrameGeometry, plane: Plane) -> Hashable:

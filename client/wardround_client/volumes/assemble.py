@@ -1,0 +1,188 @@
+"""Decodes the slices of a planned volume and puts them into one array, each by its own rescale.
+
+What the plan was made from is compared with what the files say now: identity, size and place.
+CT must state its rescale to Hounsfield units and PET its rescale to Units; a reader that takes
+stored values instead is off by a thousand without any sign of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from wardround_client.index.reader import quiet, text_of
+from wardround_client.pixels.decode import DecodedImage, decode_frames, rescaled_frames
+from wardround_client.quarantine import Reason
+from wardround_client.volumes.geometry import read_plane
+from wardround_client.volumes.multiframe import items_of
+from wardround_client.volumes.plan import MULTI_FRAME, SliceRef, Volume, VolumePlan
+from wardround_client.volumes.resample import prepare_volume
+from wardround_common.errors import DicomError
+from wardround_common.intake_plan import VolumePreprocessing
+
+OpenFile = Callable[[bytes], Path]
+"""Gives the file of a path below the archive's root."""
+
+_CALIBRATED = ("CT", "PT")
+_TRANSFORMATION = "PixelValueTransformationSequence"
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+def decode_volume(
+    plan: VolumePlan, open_file: OpenFile, preprocessing: VolumePreprocessing
+) -> DecodedImage | Reason:
+    """Decodes one volume and prepares it for the model, or says why it cannot."""
+    try:
+        volume = read_volume(plan, open_file)
+        pixels = prepare_volume(volume, preprocessing)
+    except DicomError as error:
+        return Reason(error.reason)
+    return DecodedImage(pixels=pixels, sha256=volume.sha256)
+
+
+def read_volume(plan: VolumePlan, open_file: OpenFile) -> Volume:
+    """Decodes the slices of a volume.
+
+    Raises:
+        DicomError: One of them cannot be read with certainty, or changed since the plan was made.
+    """
+    values = np.zeros((len(plan.slices), plan.rows, plan.columns), np.float32)
+    valid = np.zeros(values.shape, np.bool_)
+    with quiet(), np.errstate(all="ignore"):
+        for numbers, refs in _by_file(enumerate(plan.slices)):
+            values[numbers], valid[numbers] = _read_slices(refs, open_file, plan)
+        for numbers, refs in _by_file(plan.copies):
+            _require_equal(refs, plan, numbers, (values, valid), open_file)
+    if not valid.any():
+        raise DicomError(Reason.CONSTANT)
+    return Volume(
+        values=values,
+        valid=valid,
+        affine=plan.affine,
+        positions_mm=plan.positions_mm,
+        axes=plan.axes,
+        spacing_mm=plan.spacing_mm,
+        flags=plan.flags,
+        sha256=_hash(values, valid),
+    )
+
+
+def _by_file(
+    numbered: Iterable[tuple[int, SliceRef]],
+) -> list[tuple[list[int], list[SliceRef]]]:
+    """Puts the slices of one file together: places in the volume, and slices."""
+    files: dict[bytes, tuple[list[int], list[SliceRef]]] = defaultdict(lambda: ([], []))
+    for number, ref in numbered:
+        numbers, refs = files[ref.path]
+        numbers.append(number)
+        refs.append(ref)
+    return list(files.values())
+
+
+def _read_slices(
+    refs: Sequence[SliceRef], open_file: OpenFile, plan: VolumePlan
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Decodes slices of one file: values and validity, shape (slices, rows, columns).
+
+    Raises:
+        DicomError: They cannot be read, or differ from the plan.
+    """
+    header = refs[0].instance.header
+    stored = decode_frames(
+        open_file(refs[0].path),
+        sop_instance_uid=header.sop_instance_uid,
+        frames=[ref.frame - 1 for ref in refs],
+    )
+    if header.sop_class_uid not in MULTI_FRAME:
+        _require_same_place(stored.dataset, refs[0])
+    _require_calibrated(stored.dataset, header.modality)
+    if stored.values.shape != (len(refs), plan.rows, plan.columns):
+        raise DicomError(Reason.CHANGED)
+    rescaled = rescaled_frames(stored)
+    return rescaled.values, rescaled.valid
+
+
+def _require_same_place(dataset: Dataset, ref: SliceRef) -> None:
+    """Compares where the opened file lies with where the index saw it.
+
+    Raises:
+        DicomError: It lies elsewhere.
+    """
+    header = ref.instance.header
+    names = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
+    now = [text_of(dataset, name) for name in names]
+    planned = header.orientation, header.position, header.pixel_spacing
+    planes = [
+        read_plane(orientation=axes, position=position, pixel_spacing=spacing)
+        for axes, position, spacing in (now, planned)
+    ]
+    one, other = (np.concatenate([p.axes.ravel(), p.position_mm, p.spacing_mm]) for p in planes)
+    if not np.array_equal(one, other):
+        raise DicomError(Reason.CHANGED)
+
+
+def _require_calibrated(dataset: Dataset, modality: str) -> None:
+    """Requires that a file says how stored values become Hounsfield units or PET's Units.
+
+    Raises:
+        DicomError: It does not, or not for every frame, or CT's units are not Hounsfield's.
+    """
+    for holder in _rescales(dataset):
+        stated = [bool(text_of(holder, f"Rescale{part}")) for part in ("Slope", "Intercept")]
+        if not all(stated) and (modality in _CALIBRATED or any(stated)):
+            raise DicomError(Reason.BROKEN_LUT)
+        # PS3.3 C.8.2.1: RescaleType is there to say that values are not Hounsfield units.
+        if modality == "CT" and text_of(holder, "RescaleType").upper() not in ("", "HU"):
+            raise DicomError(Reason.BROKEN_LUT)
+
+
+def _rescales(dataset: Dataset) -> list[Dataset]:
+    """What holds the rescale: the header, the shared groups, or the groups of every frame.
+
+    Raises:
+        DicomError: Some frames have one and others not.
+    """
+    shared, groups = (items_of(dataset, name) for name in _GROUPS)
+    for group in shared:
+        if found := items_of(group, _TRANSFORMATION):
+            return list(found[:1])
+    each = [item for group in groups for item in items_of(group, _TRANSFORMATION)[:1]]
+    if each and len(each) != len(groups):
+        raise DicomError(Reason.BROKEN_LUT)
+    return each or [dataset]
+
+
+def _require_equal(
+    refs: Sequence[SliceRef],
+    plan: VolumePlan,
+    numbers: Sequence[int],
+    known: tuple[NDArray[np.float32], NDArray[np.bool_]],
+    open_file: OpenFile,
+) -> None:
+    """Requires that frames at the places of others show the same.
+
+    Raises:
+        DicomError: They do not, so nobody knows which ones are right.
+    """
+    again = _read_slices(refs, open_file, plan)
+    for number, ref, values, valid in zip(numbers, refs, *again, strict=True):
+        kept = known[1][number]
+        if np.array_equal(valid, kept) and np.array_equal(values[kept], known[0][number][kept]):
+            continue
+        same_uid = ref.sop_instance_uid == plan.slices[number].sop_instance_uid
+        raise DicomError(Reason.DUPLICATE_CONFLICT if same_uid else Reason.DUPLICATE_POSITION)
+
+
+def _hash(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> str:
+    """Hashes what the volume shows; padding counts as one value."""
+    content = hashlib.sha256(repr(values.shape).encode())
+    for one, known in zip(values, valid, strict=True):
+        content.update(np.where(known, one, np.float32(0)).tobytes())
+        content.update(np.packbits(known).tobytes())
+    return content.hexdigest()
