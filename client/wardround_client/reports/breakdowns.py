@@ -1,0 +1,177 @@
+"""The tables of a data report: the examples by one property, and by two."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from math import isfinite
+
+from wardround_client.examples import ExampleFacts
+from wardround_client.reports.grid import NOT_STATED, plain_text
+from wardround_client.reports.suppression import Tally
+from wardround_client.split import Part
+
+_AGES = (0, 18, 40, 60, 80)
+_LENGTHS_MM = (0.0, 0.75, 1.25, 2.0, 3.0, 4.0, 6.0)
+_PARTS = tuple(part.value for part in Part)
+_SEX = {"F": "female", "M": "male"}
+ONCE, COPIED, SHARED = "once", "several times, one patient", "under several patients"
+_COPIES = (ONCE, COPIED, SHARED)
+_REGULAR = "regular"
+_SILENT = frozenset({NOT_STATED, _REGULAR})
+"""A table of volumes that has these names alone says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """The examples by one property; each example is in exactly one cell."""
+
+    key: str
+    title: str
+    tally: Tally[str]
+    refines: str = ""
+    """Key of the breakdown whose cells this one's cells make up, as models do manufacturers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossTable:
+    """The examples by two properties."""
+
+    key: str
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    tally: Tally[tuple[str, str]]
+    """Row and column to patients; every combination is there."""
+
+
+def break_down_all(
+    facts: Sequence[ExampleFacts], classes: Sequence[str], images: Mapping[str, Counter[str]]
+) -> tuple[Breakdown, ...]:
+    """The tables of one property; one that only volumes have is left out where none says it.
+
+    Args:
+        facts: The examples.
+        classes: Names of the classes, by label.
+        images: Hash of pixels to the patients who have them.
+    """
+    ages, lengths = _bands(_AGES), _bands(_LENGTHS_MM, digits=2)
+    always = (
+        _break_down("label", "Label", facts, lambda f: classes[f.label], classes),
+        _break_down("part", "Part of the split", facts, lambda f: f.part.value, _PARTS),
+        _break_down("sex", "Sex", facts, _sex_of, _SEX.values()),
+        _break_down("age", "Age, years", facts, lambda f: _band_of(f.age_years, _AGES), ages),
+        _break_down("manufacturer", "Manufacturer", facts, lambda f: plain_text(f.manufacturer)),
+        _refine("manufacturer", _break_down("model", "Model of the device", facts, _model_of)),
+        _break_down("copies", "Same pixels found", facts, lambda f: _copies(f, images), _COPIES),
+    )
+    volumes = (
+        _refine("manufacturer", _break_down("kernel", "Reconstruction kernel", facts, _kernel_of)),
+        _break_down("thickness", "Slice thickness in the header, mm", facts, _thickness, lengths),
+        _break_down("spacing", "Distance of the slices, mm", facts, _spacing, lengths),
+        _break_down("flags", "Regularity of the volume", facts, _regularity),
+    )
+    return (*always, *(b for b in volumes if {n for n in b.tally if b.tally[n]} - _SILENT))
+
+
+def _break_down(
+    key: str,
+    title: str,
+    facts: Sequence[ExampleFacts],
+    name_of: Callable[[ExampleFacts], str],
+    names: Iterable[str] = (),
+) -> Breakdown:
+    """Counts by one property: ``names`` in their order, also empty ones, then what else occurs."""
+    tally: dict[str, Counter[str]] = {name: Counter() for name in names}
+    known = len(tally)
+    for fact in facts:
+        tally.setdefault(name_of(fact), Counter())[fact.patient] += 1
+    ordered = [*list(tally)[:known], *sorted(list(tally)[known:])]
+    return Breakdown(key=key, title=title, tally={name: tally[name] for name in ordered})
+
+
+def _refine(key: str, breakdown: Breakdown) -> Breakdown:
+    """Notes what the cells are parts of: each maker has its own models and words for kernels."""
+    return replace(breakdown, refines=key)
+
+
+def cross_all(facts: Sequence[ExampleFacts], classes: Sequence[str]) -> tuple[CrossTable, ...]:
+    """Label by part, sex and manufacturer: what would let a model learn the wrong thing."""
+    makers = sorted({plain_text(fact.manufacturer) for fact in facts})
+    sexes = [name for name in (*_SEX.values(), NOT_STATED) if name in set(map(_sex_of, facts))]
+    crosses: tuple[tuple[str, str, Sequence[str], Callable[[ExampleFacts], str]], ...] = (
+        ("part", "Label by part of the split", _PARTS, lambda f: f.part.value),
+        ("sex", "Label by sex", sexes, _sex_of),
+        ("manufacturer", "Label by manufacturer", makers, lambda f: plain_text(f.manufacturer)),
+    )
+    return tuple(
+        _cross(f"label-{key}", title, facts, (rows, classes), row_of)
+        for key, title, rows, row_of in crosses
+    )
+
+
+def _cross(
+    key: str,
+    title: str,
+    facts: Sequence[ExampleFacts],
+    names: tuple[Sequence[str], Sequence[str]],
+    row_of: Callable[[ExampleFacts], str],
+) -> CrossTable:
+    rows, columns = names
+    tally: dict[tuple[str, str], Counter[str]] = {c: Counter() for c in product(rows, columns)}
+    for fact in facts:
+        tally[row_of(fact), columns[fact.label]][fact.patient] += 1
+    return CrossTable(key=key, title=title, rows=tuple(rows), columns=tuple(columns), tally=tally)
+
+
+def _copies(fact: ExampleFacts, images: Mapping[str, Counter[str]]) -> str:
+    found = images[fact.pixel_sha256]
+    if len(found) > 1:
+        return SHARED
+    return COPIED if found.total() > 1 else ONCE
+
+
+def _sex_of(fact: ExampleFacts) -> str:
+    return _SEX.get(fact.sex, NOT_STATED)
+
+
+def _model_of(fact: ExampleFacts) -> str:
+    return f"{plain_text(fact.manufacturer)}: {plain_text(fact.model_name)}"
+
+
+def _kernel_of(fact: ExampleFacts) -> str:
+    return plain_text(fact.kernel)
+
+
+def _thickness(fact: ExampleFacts) -> str:
+    """A thickness that is no number counts as not stated; it decides nothing."""
+    try:
+        thickness = float(fact.slice_thickness)
+    except ValueError:
+        return NOT_STATED
+    return _band_of(thickness if isfinite(thickness) else None, _LENGTHS_MM, digits=2)
+
+
+def _spacing(fact: ExampleFacts) -> str:
+    return _band_of(fact.slice_spacing_mm, _LENGTHS_MM, digits=2)
+
+
+def _regularity(fact: ExampleFacts) -> str:
+    return ", ".join(fact.flags) or _REGULAR
+
+
+def _bands(edges: Sequence[float], *, digits: int = 0) -> tuple[str, ...]:
+    """Names of the bands that begin at each edge; the last has no end."""
+    step = 10.0**-digits
+    closed = (f"{a:.{digits}f} to {b - step:.{digits}f}" for a, b in pairwise(edges))
+    return (*closed, f"{edges[-1]:.{digits}f} and over")
+
+
+def _band_of(value: float | None, edges: Sequence[float], *, digits: int = 0) -> str:
+    if value is None:
+        return NOT_STATED
+    # Below zero nothing should be; such a value counts in the first band.
+    return _bands(edges, digits=digits)[max(0, bisect_right(edges, value) - 1)]
