@@ -24,9 +24,9 @@ from pydicom.uid import (
 
 from wardround_client.index.header import Instance
 from wardround_client.index.reader import open_dataset, quiet, text_of
+from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.labels.codes import code_in, is_one_of, items_of
 from wardround_client.labels.content import ContentItem, walk_content
-from wardround_client.labels.grid import Grid
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -125,7 +125,7 @@ class ReportLabels:
         """Of these, reports that nobody has verified; they count all the same."""
         return sum(not report.verified for report in self._labelled(self._by_study))
 
-    def of(self, image: Instance, grid: Grid | None = None) -> int | Reason:  # noqa: ARG002
+    def of(self, image: Instance, grid: AcquiredGrid | None = None) -> int | Reason:  # noqa: ARG002
         """The label of the image's imaging study, or why there is none."""
         header = image.header
         if header.study_uid in self._unread:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from wardround_client.index.header import Instance
-from wardround_client.labels.grid import Grid
+from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.quarantine import Reason
 
 
@@ -18,7 +18,7 @@ class Labels(Protocol):
         """Rows, reports or segmentations that hold a label."""
         ...
 
-    def of(self, image: Instance, grid: Grid | None = None) -> int | Reason:
+    def of(self, image: Instance, grid: AcquiredGrid | None = None) -> int | Reason:
         """The one label of an image, or why there is none.
 
         Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wardround_client.index.header import Instance
-from wardround_client.labels.grid import Grid
+from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 
@@ -61,7 +61,7 @@ class TableLabels:
         """Rows of the file."""
         return len(self.table.rows)
 
-    def of(self, image: Instance, grid: Grid | None = None) -> int | Reason:  # noqa: ARG002
+    def of(self, image: Instance, grid: AcquiredGrid | None = None) -> int | Reason:  # noqa: ARG002
         """The label of the image's imaging study, or why there is none."""
         study = (image.header.study_uid, image.header.accession)
         return find_label(self.table, study, classes=self.classes, shared=study[1] in self.shared)

@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from tests.client.labels.objects import COMPREHENSIVE, STUDY, instance
 
-from wardround_client.archive.files import ArchiveFile
-from wardround_client.index.header import Header, Instance
+from wardround_client.index.header import Instance
 from wardround_client.labels.reports import ReportLabel, ReportLabels, read_report_label
 from wardround_client.quarantine import Reason
 from wardround_common.intake_plan import LabelRule
 
-COMPREHENSIVE = "1.2.840.10008.5.1.4.1.1.88.33"
 IMAGE, PRIOR = "1.2.3.9", "1.2.3.8"
-STUDY, OTHER = "1.2.4", "1.2.5"
+OTHER = "1.2.5"
 FINDING = LabelRule(
     source="sr", concept="121071|DCM", values=(("17621005|SCT",), ("233604007|SCT", "R-1|SRT"))
 )
@@ -92,13 +91,6 @@ def report(*items: Dataset, uid: str = "1.1", **elements: Any) -> Dataset:
         if value is not None:
             setattr(dataset, keyword, value)
     return dataset
-
-
-def instance(uid: str, *, sop_class: str = COMPREHENSIVE, **texts: str) -> Instance:
-    empty = dict.fromkeys(Header._fields, "") | {"age_years": None}
-    known = {"sop_instance_uid": uid, "sop_class_uid": sop_class, "study_uid": STUDY}
-    header = Header(**(empty | known | {"patient_id": "MRNPHI1", "issuer": "issuer"} | texts))
-    return Instance(ArchiveFile(path=uid.encode(), size_bytes=1, mtime_ns=1), header)
 
 
 CHEST = instance("image", sop_class="1.2.840.10008.5.1.4.1.1.2")
