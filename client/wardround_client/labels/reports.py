@@ -27,6 +27,7 @@ from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.labels.codes import code_in, is_one_of, items_of
 from wardround_client.labels.content import ContentItem, walk_content
+from wardround_client.labels.source import is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -138,7 +139,7 @@ class ReportLabels:
             (Reason.LABEL_UNANCHORED, any(len(r.study_uids) != 1 for r in reports)),
             (
                 Reason.MIXED_PATIENTS,
-                any(r.patient != (header.patient_id, header.issuer) for r in reports),
+                not all(is_patient_of(r.patient, header) for r in reports),
             ),
             (Reason.LABEL_NOT_FINAL, not all(r.final for r in reports)),
             (Reason.LABEL_CONFLICT, len(found) > 1),

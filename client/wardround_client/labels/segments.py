@@ -16,6 +16,7 @@ from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid, image_grid
 from wardround_client.labels.alignment import match_planes
 from wardround_client.labels.masks import MASK_CLASSES, Mask, MaskFacts, MaskPlane, read_mask
+from wardround_client.labels.source import is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -102,7 +103,7 @@ class MaskLabels:
             (Reason.LABEL_MISSING, not masks),
             (
                 Reason.MIXED_PATIENTS,
-                any(mask.facts.patient != (header.patient_id, header.issuer) for mask in masks),
+                not all(is_patient_of(mask.facts.patient, header) for mask in masks),
             ),
             (Reason.LABEL_CONFLICT, len({mask.sha256 for mask in masks}) > 1),
         )

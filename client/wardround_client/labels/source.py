@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from wardround_client.index.header import Instance
+from wardround_client.index.header import Header, Instance
 from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.quarantine import Reason
 
@@ -30,3 +30,17 @@ class Labels(Protocol):
     def unused(self, images: Iterable[Instance]) -> int:
         """Entries that belong to no imaging study of ``images``; many hint at wrong keys."""
         ...
+
+
+def is_patient_of(patient: tuple[str, str], image: Header) -> bool:
+    """Tells whether a report or segmentation names the patient of an image.
+
+    Many programs write no IssuerOfPatientID. What names this very imaging study and this
+    PatientID needs none; another issuer is another patient.
+
+    Args:
+        patient: PatientID and IssuerOfPatientID of the report or segmentation.
+        image: The image's header.
+    """
+    patient_id, issuer = patient
+    return patient_id == image.patient_id and issuer in ("", image.issuer)

@@ -104,10 +104,20 @@ def test_a_segmentation_speaks_for_its_own_series_only(
     assert label(segmentation(IMAGES, voxels(40)), image=thin) == Reason.LABEL_MISSING
 
 
-def test_another_patients_segmentation_is_refused(label: Callable[..., int | Reason]) -> None:
-    seg = segmentation(IMAGES, voxels(40))
-    seg.PatientID = "MRNPHI2"
-    assert label(seg) == Reason.MIXED_PATIENTS
+@pytest.mark.parametrize(
+    ("keyword", "value", "found"),
+    [
+        ("PatientID", "MRNPHI2", Reason.MIXED_PATIENTS),
+        ("IssuerOfPatientID", "elsewhere", Reason.MIXED_PATIENTS),
+        ("IssuerOfPatientID", "", 1),
+    ],
+)
+def test_another_patients_segmentation_is_refused(
+    label: Callable[..., int | Reason], keyword: str, value: str, found: int | Reason
+) -> None:
+    seg = segmentation(ct_series(), voxels(40))
+    setattr(seg, keyword, value)
+    assert label(seg) == found
 
 
 def test_a_misplaced_segmentation_is_refused(label: Callable[..., int | Reason]) -> None:
