@@ -37,6 +37,9 @@ PLUGINS = {
     uid.HTJ2K: "pylibjpeg",
 }
 """Which of pydicom's decoder plugins reads which compressed transfer syntax."""
+_END_OF_STREAM = b"\xff\xd9"
+"""The last marker of JPEG, JPEG-LS and JPEG 2000 alike; fill bytes may follow."""
+_TAIL_BYTES = 64
 _RLE_HEADER_BYTES = 64
 _RLE_GAIN = 64
 """PackBits makes at most 128 bytes of 2."""
@@ -74,6 +77,9 @@ def _check_size(frame: bytes, layout: Layout) -> None:
     fits = (coded.rows, coded.columns, coded.components) == (layout.rows, layout.columns, 1)
     if not fits or coded.bits > layout.bits_allocated:
         raise DicomError(Reason.SIZE_MISMATCH)
+    # Decoders fill what is missing at the end of a stream with grey, and say nothing.
+    if not frame[-_TAIL_BYTES:].rstrip(b"\x00\xff").endswith(_END_OF_STREAM):
+        raise DicomError(Reason.TRUNCATED)
 
 
 def _check_segments(frame: bytes, layout: Layout) -> None:
