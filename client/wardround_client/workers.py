@@ -27,16 +27,17 @@ from wardround_common.errors import StateError
 _WINDOW = 4
 """Items for each worker that may be under way or wait for an earlier one to finish."""
 _END_SECONDS = 10.0
-_ONE_THREAD = dict.fromkeys(
-    (
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "OPENCV_FOR_THREADS_NUM",
-    ),
-    "1",
-)
-"""Workers share the processor by being many; threads of each would only get in the way."""
+_ENVIRONMENT = {
+    # Workers share the processor by being many; threads of each would only get in the way.
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+    # glibc would give an image's memory back after each and fetch it again, page by page, which
+    # takes as long as everything else that is done to an uncompressed image.
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -212,7 +213,7 @@ class _Nursery:
                 stdout=subprocess.DEVNULL,  # libraries in C print, file names and values too
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=os.environ | _ONE_THREAD,
+                env=os.environ | _ENVIRONMENT,
                 start_new_session=True,  # out of reach of the terminal's Ctrl-C
             )
         self._control: Connection[Any, Any] = Connection(ours.detach())

@@ -40,24 +40,21 @@ def modality_values(dataset: FileDataset, stored: NDArray[Any], *, frame: int = 
     try:
         item = dataset.get("ModalityLUTSequence")
         if item:
-            values = _look_up(dataset, item[0], stored, signed=int(dataset.PixelRepresentation))
-        else:
-            values = stored.astype(np.float32)
-            _rescale(values, _rescale_of(dataset, frame))
-    except (MemoryError, DicomError):
+            return _look_up(dataset, item[0], stored, signed=int(dataset.PixelRepresentation))
+        slope, intercept = _rescale_of(dataset, frame)
+    except DicomError:
         raise
     except Exception:  # wrong elements raise in many ways, also lazily
         raise DicomError(Reason.BROKEN_LUT) from None
-    if not np.isfinite(values).all():
-        raise DicomError(Reason.BROKEN_LUT)
-    return values
+    return _rescaled(stored.astype(np.float32), slope, intercept)
 
 
 def voi_values(dataset: FileDataset, values: Floats) -> Floats:
     """Applies the first VOI LUT or window of the header, if it has one.
 
     Returns:
-        float32, the same shape; with a window 0 to 1. May be ``values`` itself, changed.
+        float32, the same shape, in which only order and relative distance mean something: a
+        linear window just cuts off what lies outside. May be ``values`` itself, changed.
 
     Raises:
         DicomError: What the header says cannot be applied.
@@ -76,15 +73,17 @@ def voi_values(dataset: FileDataset, values: Floats) -> Floats:
         raise DicomError(Reason.BROKEN_LUT) from None
 
 
-def _rescale(values: Floats, rescale: tuple[float, float]) -> None:
+def _rescaled(values: Floats, slope: float, intercept: float) -> Floats:
     """Multiplies and adds in place; slope 1 and intercept 0 cost nothing."""
-    slope, intercept = rescale
     if slope == 0.0 or not math.isfinite(slope) or not math.isfinite(intercept):
         raise DicomError(Reason.BROKEN_LUT)
     if slope != 1.0:
         values *= np.float32(slope)
     if intercept != 0.0:
         values += np.float32(intercept)
+    if (slope, intercept) != (1.0, 0.0) and not np.isfinite(values).all():
+        raise DicomError(Reason.BROKEN_LUT)
+    return values
 
 
 def _rescale_of(dataset: FileDataset, frame: int) -> tuple[float, float]:
@@ -118,7 +117,7 @@ def _first(dataset: FileDataset, keyword: str) -> float:
 
 
 def _window(values: Floats, centre: float, width: float, function: str) -> Floats:
-    """Maps a window to 0 and 1 (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    """Applies a window (PS3.3 C.11.2.1.2 and C.11.2.1.3), up to slope and intercept."""
     if function == "SIGMOID" and width > 0:
         fallen: Floats = np.exp((np.float32(centre) - values) * np.float32(4 / width))
         risen: Floats = np.reciprocal(fallen + np.float32(1))
@@ -131,10 +130,7 @@ def _window(values: Floats, centre: float, width: float, function: str) -> Float
         raise DicomError(Reason.BROKEN_LUT)
     if low == high:
         return (values > np.float32(low)).astype(np.float32)
-    np.clip(values, np.float32(low), np.float32(high), out=values)
-    values -= np.float32(low)
-    values *= np.float32(1 / (high - low))
-    return values
+    return np.clip(values, np.float32(low), np.float32(high), out=values)
 
 
 def _look_up(dataset: FileDataset, item: Dataset, values: NDArray[Any], *, signed: int) -> Floats:

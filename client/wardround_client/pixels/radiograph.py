@@ -83,16 +83,14 @@ def _steps(values: NDArray[np.float32]) -> NDArray[np.int16]:
     """
     if not values.size:
         raise DicomError(Reason.CONSTANT)
-    largest = max(abs(float(values.min())), abs(float(values.max())))
-    centred = values - values.mean(dtype=np.float64)
-    spread = float(centred.std())
-    if not spread > _LEAST_DEVIATION * largest:
+    mean, spread = (float(number[0, 0]) for number in cv2.meanStdDev(values))
+    if not spread > _LEAST_DEVIATION * max(abs(float(values.min())), abs(float(values.max()))):
         raise DicomError(Reason.CONSTANT)
-    centred *= SCALE / spread
+    scaled = values - np.float32(mean)
+    scaled *= np.float32(SCALE / spread)
     limits = np.iinfo(np.int16)
-    np.clip(np.rint(centred, out=centred), limits.min, limits.max, out=centred)
-    steps: NDArray[np.int16] = centred.astype(np.int16)
-    return steps
+    np.clip(np.rint(scaled, out=scaled), limits.min, limits.max, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def _fitted_size(shape: tuple[int, ...], preprocessing: Preprocessing) -> tuple[int, int]:
