@@ -26,6 +26,8 @@ from wardround_common.errors import StateError
 
 _WINDOW = 4
 """Items for each worker that may be under way or wait for an earlier one to finish."""
+_SMALL_BYTES = 1 << 14
+"""An item of this size fits into a pipe that nobody reads yet."""
 _END_SECONDS = 10.0
 _ENVIRONMENT = {
     # Workers share the processor by being many; threads of each would only get in the way.
@@ -88,6 +90,7 @@ class _Task(Generic[T]):
     """One item that is under way, or waits for an earlier one."""
 
     item: T
+    packed: memoryview
     result: Any = None
     done: bool = False
 
@@ -101,9 +104,19 @@ class _Worker(Generic[T]):
 
     connection: Connection[Any, Any]
     process: int
-    task: _Task[T] | None = None
+    tasks: deque[_Task[T]] = field(default_factory=deque)
+    """What it was given and has not answered: the first is under way, the second lies ready."""
     deadline_s: float = 0.0
     fresh: bool = True
+
+    def give(self, task: _Task[T]) -> None:
+        self.tasks.append(task)
+        with suppress(BrokenPipeError, ConnectionResetError):  # found out when it doesn't answer
+            self.connection.send_bytes(task.packed)
+
+    def may_take(self, task: _Task[T]) -> bool:
+        """A small item waits in the pipe; with a large one both ends might wait for the other."""
+        return not self.tasks or (len(self.tasks) == 1 and len(task.packed) <= _SMALL_BYTES)
 
 
 @dataclass(slots=True)
@@ -113,10 +126,8 @@ class _Crew(Generic[T]):
     nursery: _Nursery
     size: int
     seconds: float
-    busy: list[_Worker[T]] = field(default_factory=list)
-    idle: list[_Worker[T]] = field(default_factory=list)
-    again: list[_Task[T]] = field(default_factory=list)
-    """Tasks that a worker failed which had worked before; each gets a fresh one."""
+    workers: list[_Worker[T]] = field(default_factory=list)
+    next_task: _Task[T] | None = None
 
     def run(self, items: Iterator[T]) -> Iterator[tuple[T, Any]]:
         """Yields items and results in order."""
@@ -126,41 +137,49 @@ class _Crew(Generic[T]):
                 self._hand_out(items, window)
                 if not window:
                     return
-                while window and window[0].done:
-                    task = window.popleft()
-                    yield task.item, task.result
-                    self._hand_out(items, window)
-                if self.busy:
+                if not window[0].done:
                     self._collect()
+                    continue
+                task = window.popleft()
+                yield task.item, task.result
         finally:
-            for worker in (*self.busy, *self.idle):
+            for worker in self.workers:
                 worker.connection.close()
 
     def _hand_out(self, items: Iterator[T], window: deque[_Task[T]]) -> None:
         """Gives tasks to workers while both are there."""
-        while self.again and len(self.busy) < self.size:
-            self._give(self.nursery.start(), self.again.pop())
-        while len(self.busy) < self.size and len(window) < _WINDOW * self.size:
-            try:
-                task = _Task(next(items))
-            except StopIteration:
+        while len(window) < _WINDOW * self.size:
+            if self.next_task is None:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+                self.next_task = _Task(item, reduction.ForkingPickler.dumps(item))
+            worker = self._worker_for(self.next_task)
+            if worker is None:
                 return
-            window.append(task)
-            self._give(self.idle.pop() if self.idle else self.nursery.start(), task)
+            if not worker.tasks:
+                worker.deadline_s = time.monotonic() + self.seconds
+            worker.give(self.next_task)
+            window.append(self.next_task)
+            self.next_task = None
 
-    def _give(self, worker: _Worker[T], task: _Task[T]) -> None:
-        worker.task, worker.deadline_s = task, time.monotonic() + self.seconds
-        self.busy.append(worker)
-        with suppress(BrokenPipeError, ConnectionResetError):  # `_collect` sees that it is gone
-            worker.connection.send(task.item)
+    def _worker_for(self, task: _Task[T]) -> _Worker[T] | None:
+        """The worker with the least to do, or a new one if all have something."""
+        least = min(self.workers, key=lambda worker: len(worker.tasks), default=None)
+        if (least is None or least.tasks) and len(self.workers) < self.size:
+            least = self.nursery.start()
+            self.workers.append(least)
+        return least if least is not None and least.may_take(task) else None
 
     def _collect(self) -> None:
         """Waits until a worker answers, ends or is late, and settles its task."""
-        first = min(worker.deadline_s for worker in self.busy)
+        busy = [worker for worker in self.workers if worker.tasks]
+        first = min(worker.deadline_s for worker in busy)
         left = max(0.0, first - time.monotonic())
-        ready = wait([worker.connection for worker in self.busy], left)
+        ready = wait([worker.connection for worker in busy], left)
         now = time.monotonic()
-        for worker in list(self.busy):
+        for worker in busy:
             if worker.connection in ready:
                 self._receive(worker)
             elif worker.deadline_s <= now:
@@ -177,26 +196,22 @@ class _Crew(Generic[T]):
         if outcome == "memory":
             self._lose(worker, Reason.DECODER_MEMORY)
             return
-        _task_of(worker).finish(value)
-        worker.task, worker.fresh = None, False
-        self.busy.remove(worker)
-        self.idle.append(worker)
+        worker.tasks.popleft().finish(value)
+        worker.fresh, worker.deadline_s = False, time.monotonic() + self.seconds
 
     def _lose(self, worker: _Worker[T], reason: Reason) -> None:
         """Ends a worker; its task fails, or is tried again if the worker was not fresh."""
-        self.busy.remove(worker)
+        self.workers.remove(worker)
         self.nursery.kill(worker.process)
         worker.connection.close()
         if worker.fresh or reason is Reason.DECODER_TIMEOUT:
-            _task_of(worker).finish(reason)
-        else:
-            self.again.append(_task_of(worker))
-
-
-def _task_of(worker: _Worker[T]) -> _Task[T]:
-    if worker.task is None:
-        raise RuntimeError("an idle worker answered")
-    return worker.task
+            worker.tasks.popleft().finish(reason)
+        if worker.tasks:
+            other: _Worker[T] = self.nursery.start()
+            self.workers.append(other)
+            other.deadline_s = time.monotonic() + self.seconds
+            for task in worker.tasks:
+                other.give(task)
 
 
 class _Nursery:

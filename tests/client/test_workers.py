@@ -26,6 +26,10 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def echo(item: bytes) -> bytes:
+    return item
+
+
 def misbehave(what: str) -> str | NDArray[np.uint8]:
     """Does what decoders do on a bad day."""
     if what == "segfault":
@@ -122,6 +126,12 @@ def test_what_came_before_changes_no_outcome() -> None:
 def test_large_results_travel_whole() -> None:
     ((_, result),) = run_guarded(misbehave, ["large"], processes=1, limits=LIMITS)
     assert isinstance(result, np.ndarray) and result.sum() == 1 << 25
+
+
+def test_large_items_and_large_results_do_not_wait_for_each_other() -> None:
+    items = [bytes([number]) * (1 << 22) for number in range(8)]
+    found = run_guarded(echo, items, processes=2, limits=LIMITS)
+    assert all(item == result for item, result in found)
 
 
 def test_libraries_print_into_nothing(capfd: pytest.CaptureFixture[str]) -> None:
