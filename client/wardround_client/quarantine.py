@@ -318,3 +318,8 @@ class Reason(StrEnum):
         "The PACS lists this instance and did not hand it over.",
         "Look into the PACS's own log; then prepare again.",
     )
+    STORE_TOO_SMALL = (
+        "store-too-small",
+        "The series does not fit into the store of fetched files (intake.store_gb).",
+        "Raise intake.store_gb, then prepare again.",
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from wardround_common.require import require, require_date
 
 _PRINTABLE = range(0x20, 0x7F)
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,10 @@ class DicomWeb:
     """Longest wait for an answer, seconds."""
 
     def __post_init__(self) -> None:
-        web = self.url.startswith(("https://", "http://"))
-        require(web, "url", self.url, "an address that begins with https:// (or http://)")
+        _require_plain_address(self.url)
+        secret = bool(self.username or self.token_file)
+        safe = self.url.startswith("https://") or urlsplit(self.url).hostname in _THIS_MACHINE
+        require(safe or not secret, "url", self.url, "https:// where a password or token is sent")
         named = bool(self.username) == (self.password_file is not None)
         require(named, "username", self.username, "username and password_file together")
         one = not (self.username and self.token_file)
@@ -140,3 +144,17 @@ class SiteConfig:
         for name in ("validation_fraction", "test_fraction"):
             require(0 <= getattr(self, name) <= 0.5, name, getattr(self, name), "0 to 0.5")
         require(1 <= self.threads <= 256, "threads", self.threads, "1 to 256")
+
+
+def _require_plain_address(url: str) -> None:
+    """Raises ConfigError unless ``url`` is an address of the web without anything secret in it."""
+    try:
+        parts = urlsplit(url)
+        host, scheme = parts.hostname or "", parts.scheme
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    except ValueError:
+        host, scheme, plain = "", "", False
+    shown = url if plain else f"an address of {host or 'no host'} with more in it"
+    require(plain, "url", shown, "one without user name, password, ? and #")
+    web = scheme in ("https", "http") and bool(host)
+    require(web, "url", shown, "an address that begins with https:// (or http://)")

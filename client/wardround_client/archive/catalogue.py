@@ -1,0 +1,92 @@
+"""What a network source knows of the PACS: one SQLite row for each instance it ever fetched.
+
+The files themselves may have been evicted since; the row still says what they were, so that an
+index need not read them again, and by which UIDs they can be had again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from wardround_client.archive.pacs import RemoteInstance, RemoteSeries
+from wardround_client.archive.store import Facts, path_of
+
+FORMAT = 1
+SCHEMA = (
+    "CREATE TABLE instance (path BLOB PRIMARY KEY, series BLOB NOT NULL, study_uid, series_uid, "
+    "modality, sop_uid, sop_class_uid, size_bytes, mtime_ns, refresh) WITHOUT ROWID",
+    "CREATE INDEX by_series ON instance (series)",
+)
+
+
+class Known(NamedTuple):
+    """One instance that was fetched once."""
+
+    series: RemoteSeries
+    instance: RemoteInstance
+    facts: Facts
+
+
+class Catalogue:
+    """Rows of fetched instances; used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        (last,) = connection.execute("SELECT max(refresh) FROM instance").fetchone()
+        self._refresh = last or 0
+
+    def begin_refresh(self) -> None:
+        """From here on `note` marks what is seen."""
+        self._refresh += 1
+
+    def note(self, path: bytes, known: Known) -> None:
+        """Records an instance as seen in this refresh."""
+        series_folder = path.rpartition(b"/")[0]
+        row = (path, series_folder, *known.series[:3], *known.instance, *known.facts, self._refresh)
+        marks = ", ".join("?" * len(row))
+        self._connection.execute(f"INSERT OR REPLACE INTO instance VALUES ({marks})", row)  # noqa: S608  (only question marks)
+
+    def see(self, paths: Iterable[bytes]) -> None:
+        """Marks known instances as seen in this refresh."""
+        rows = ((self._refresh, path) for path in paths)
+        self._connection.executemany("UPDATE instance SET refresh = ? WHERE path = ?", rows)
+
+    def commit(self) -> None:
+        """Makes what was noted durable."""
+        self._connection.commit()
+
+    def forget(self, path: bytes) -> None:
+        """Removes one row."""
+        self._connection.execute("DELETE FROM instance WHERE path = ?", (path,))
+
+    def forget_unseen(self) -> list[bytes]:
+        """Removes every row that this refresh did not see; returns their paths."""
+        unseen = (self._refresh,)
+        rows = self._connection.execute("SELECT path FROM instance WHERE refresh <> ?", unseen)
+        paths: list[bytes] = [path for (path,) in rows]
+        self._connection.execute("DELETE FROM instance WHERE refresh <> ?", unseen)
+        self._connection.commit()
+        return paths
+
+    def of_series(self, series: bytes) -> dict[bytes, Known]:
+        """The known instances of one series, by path."""
+        found = self._connection.execute(
+            "SELECT study_uid, series_uid, modality, sop_uid, sop_class_uid, size_bytes, mtime_ns "
+            "FROM instance WHERE series = ?",
+            (series,),
+        )
+        known = {}
+        for study_uid, series_uid, modality, sop_uid, sop_class_uid, size, mtime in found:
+            path = path_of(study_uid, series_uid, sop_uid)
+            remote = RemoteSeries(study_uid, series_uid, modality)
+            instance = RemoteInstance(sop_uid, sop_class_uid)
+            known[path] = Known(remote, instance, Facts(size, mtime))
+        return known
+
+    def is_known(self, path: bytes, facts: Facts) -> bool:
+        """Tells whether a file with these facts was noted under ``path``."""
+        query = "SELECT size_bytes, mtime_ns FROM instance WHERE path = ?"
+        row = self._connection.execute(query, (path,)).fetchone()
+        return row is not None and tuple(row) == facts

@@ -1,0 +1,26 @@
+"""Asks again, after a growing pause, where a PACS did not answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from wardround_client.archive.pacs import TransientError
+
+T = TypeVar("T")
+PAUSES_S = (0.5, 2.0, 8.0)
+
+
+def patiently(ask: Callable[[], T]) -> T:
+    """Calls ``ask`` until it answers, at most once more than there are pauses.
+
+    Raises:
+        TransientError: It failed each time; the last failure.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return ask()
+        except TransientError:
+            time.sleep(pause_s)
+    return ask()
