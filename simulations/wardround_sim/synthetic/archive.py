@@ -6,25 +6,48 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from wardround_common.errors import ConfigError
-from wardround_sim.synthetic.anatomy import draw_anatomy
-from wardround_sim.synthetic.encode import encode_file
-from wardround_sim.synthetic.exposure import Radiograph, expose
-from wardround_sim.synthetic.headers import capture_header, radiograph_header
+from wardround_sim.synthetic import ct_archive, radiograph_archive
 from wardround_sim.synthetic.hospital import SyntheticHospital
-from wardround_sim.synthetic.roster import Fault, ImagingStudy, Patient, build_roster
-from wardround_sim.synthetic.seeds import generator
+from wardround_sim.synthetic.roster import ImagingStudy, Patient, build_roster
 
 LABEL_COLUMNS = ("StudyInstanceUID", "AccessionNumber", "label", "finding")
-TRUTH_COLUMNS = (
-    "SOPInstanceUID", "StudyInstanceUID", "fault", "label", "opacity", "row_px", "column_px",
-    "radius_px", "radius_mm",
-)  # fmt: skip
-_FINDINGS = ("no opacity", "opacity")
-_EXTRA_NAMES: dict[Fault, str] = {"not_dicom": "IM0008.dcm", "secondary_capture": "IM0009.dcm"}
+
+
+class _WriteStudy(Protocol):
+    def __call__(
+        self,
+        spec: SyntheticHospital,
+        patient: Patient,
+        study: ImagingStudy,
+        *,
+        folder: Path,
+        seed: int,
+    ) -> list[tuple[object, ...]]: ...
+
+
+class _Form(NamedTuple):
+    """How studies of a modality are written."""
+
+    write: _WriteStudy
+    truth_columns: tuple[str, ...]
+    findings: tuple[str, str]
+
+
+_RADIOGRAPH = _Form(
+    radiograph_archive.write_radiograph,
+    radiograph_archive.TRUTH_COLUMNS,
+    ("no opacity", "opacity"),
+)
+_FORMS = {
+    "CR": _RADIOGRAPH,
+    "DX": _RADIOGRAPH,
+    "CT": _Form(ct_archive.write_ct_study, ct_archive.TRUTH_COLUMNS, ("no nodule", "nodule")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +59,7 @@ class WrittenHospital:
     labels: Path
     """The hospital's label file: some labels are wrong, missing or ambiguous if so described."""
     truth: Path
-    """What was really drawn; a line for each opacity, or one line for a normal image."""
+    """What was really drawn; a line for each lesion, or one line for a normal study."""
     studies: int
     """Imaging studies, good ones and those of the dirt."""
 
@@ -59,7 +82,7 @@ def write_hospital(
     Raises:
         ConfigError: The folder holds something already, or cannot be written.
     """
-    roster = build_roster(spec, seed=seed)
+    roster, form = build_roster(spec, seed=seed), _FORMS[spec.modality]
     studies = sum(len(patient.studies) for patient in roster)
     written = WrittenHospital(
         archive=folder / "archive",
@@ -75,8 +98,8 @@ def write_hospital(
             truth.extend(lines)
             if on_progress is not None:
                 on_progress(spec.name, done, studies)
-        _write_table(written.labels, LABEL_COLUMNS, _label_lines(roster))
-        _write_table(written.truth, TRUTH_COLUMNS, truth)
+        _write_table(written.labels, LABEL_COLUMNS, _label_lines(roster, form.findings))
+        _write_table(written.truth, form.truth_columns, truth)
     except OSError as error:
         reason = error.strerror or "input/output error"
         raise ConfigError(f"{folder}: cannot be written ({reason}); check the folder") from None
@@ -98,54 +121,21 @@ def _write_studies(
     spec: SyntheticHospital, roster: tuple[Patient, ...], archive: Path, seed: int
 ) -> Iterator[list[tuple[object, ...]]]:
     """Writes one imaging study a step and yields its lines of the truth."""
+    write = _FORMS[spec.modality].write
     for patient in roster:
-        build = generator(seed, spec.name, patient.patient_id)
-        age = patient.studies[0].age_years
-        anatomy = draw_anatomy(build, female=patient.sex == "F", age_years=age)
         for study in patient.studies:
-            draw = generator(seed, spec.name, study.instance_uid)
-            images = [expose(spec, anatomy, draw, abnormal=study.abnormal)]
-            if study.fault == "altered_copy":
-                images.append(expose(spec, anatomy, draw, abnormal=study.abnormal))
             folder = archive / patient.patient_id / study.accession_number
             folder.mkdir(parents=True)
-            for number, image in enumerate(images, start=1):
-                content = _encode(spec, patient, study, image)
-                (folder / f"IM{number:04d}.dcm").write_bytes(content)
-            for extra in study.extras:
-                (folder / _EXTRA_NAMES[extra]).write_bytes(_extra(spec, patient, study, extra))
-            yield _truth_lines(study, images[0])
+            yield write(spec, patient, study, folder=folder, seed=seed)
 
 
-def _encode(
-    spec: SyntheticHospital, patient: Patient, study: ImagingStudy, image: Radiograph
-) -> bytes:
-    dataset = radiograph_header(spec, patient, study, image)
-    content = encode_file(dataset, spec.transfer_syntax)
-    return content[: len(content) * 2 // 5] if study.fault == "truncated" else content
-
-
-def _extra(spec: SyntheticHospital, patient: Patient, study: ImagingStudy, extra: Fault) -> bytes:
-    if extra == "not_dicom":
-        return f"Export protocol of {patient.name}: 1 image\n".encode() * 40
-    return encode_file(capture_header(spec, patient, study), "explicit_little")
-
-
-def _label_lines(roster: tuple[Patient, ...]) -> Iterator[tuple[object, ...]]:
+def _label_lines(
+    roster: tuple[Patient, ...], findings: tuple[str, str]
+) -> Iterator[tuple[object, ...]]:
     for patient in roster:
         for study in patient.studies:
             for label in study.labels:
-                yield study.study_uid, study.accession_number, label, _FINDINGS[label]
-
-
-def _truth_lines(study: ImagingStudy, image: Radiograph) -> list[tuple[object, ...]]:
-    head = (study.instance_uid, study.study_uid, study.fault, int(study.abnormal))
-    if not image.opacities:
-        return [(*head, 0, "", "", "", "")]
-    return [
-        (*head, number, o.row, o.column, f"{o.radius_px:.3f}", f"{o.radius_mm:.3f}")
-        for number, o in enumerate(image.opacities, start=1)
-    ]
+                yield study.study_uid, study.accession_number, label, findings[label]
 
 
 def _write_table(path: Path, columns: tuple[str, ...], lines: Iterable[tuple[object, ...]]) -> None:

@@ -44,6 +44,11 @@ def encode_file(dataset: Dataset, syntax: TransferSyntax) -> bytes:
         dataset.compress(uid, encoding_plugin=plugin, generate_instance_uid=False)
     else:
         dataset.file_meta.TransferSyntaxUID = _PLAIN[syntax]
+    return save_file(dataset)
+
+
+def save_file(dataset: Dataset) -> bytes:
+    """The complete file of a dataset whose pixels are encoded as its file meta says."""
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()

@@ -34,7 +34,7 @@ def radiograph_header(
     spec: SyntheticHospital, patient: Patient, study: ImagingStudy, image: Radiograph
 ) -> Dataset:
     """A CR or DX instance with plain pixels, ready for `encode_file`."""
-    dataset = _new(spec, patient, study)
+    dataset = new_dataset(spec, patient, study)
     dataset.SOPInstanceUID = study.instance_uid
     dataset.SeriesInstanceUID = study.series_uid
     dataset.Modality = spec.modality
@@ -60,11 +60,12 @@ def radiograph_header(
 
 def capture_header(spec: SyntheticHospital, patient: Patient, study: ImagingStudy) -> Dataset:
     """A screenshot that lies in the study of a good image and is none."""
-    dataset = _new(spec, patient, study)
+    dataset = new_dataset(spec, patient, study)
     dataset.SOPClassUID = SecondaryCaptureImageStorage
     dataset.SOPInstanceUID = capture_uid(study.instance_uid)
     dataset.SeriesInstanceUID = capture_uid(study.series_uid)
-    dataset.Modality = "OT"
+    # A scanner's dose sheet calls itself CT; only its class and type of image betray it.
+    dataset.Modality = "CT" if spec.modality == "CT" else "OT"
     dataset.ConversionType = "WSD"
     dataset.BodyPartExamined = "CHEST"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
@@ -78,8 +79,13 @@ def capture_header(spec: SyntheticHospital, patient: Patient, study: ImagingStud
     return dataset
 
 
-def _new(spec: SyntheticHospital, patient: Patient, study: ImagingStudy) -> Dataset:
-    """File meta and the modules of patient, study and equipment."""
+def export_protocol(patient: Patient) -> bytes:
+    """A text with the name of an image, as export stations leave them; it names the patient."""
+    return f"Export protocol of {patient.name}: 1 image\n".encode() * 40
+
+
+def new_dataset(spec: SyntheticHospital, patient: Patient, study: ImagingStudy) -> Dataset:
+    """File meta and the modules of patient, study and equipment, with planted identifiers."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -100,7 +106,7 @@ def _new(spec: SyntheticHospital, patient: Patient, study: ImagingStudy) -> Data
     dataset.ContentDate = dataset.StudyDate
     dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = "101500"
     dataset.ContentTime = dataset.StudyTime
-    dataset.StudyDescription = "Chest PA"
+    dataset.StudyDescription = "Chest CT" if spec.modality == "CT" else "Chest PA"
     dataset.Manufacturer = spec.manufacturer
     dataset.ManufacturerModelName = f"Phantom {spec.modality}"
     dataset.SoftwareVersions = "1"
@@ -129,8 +135,8 @@ def _add_dx(dataset: Dataset, spec: SyntheticHospital) -> None:
     dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
     dataset.PresentationIntentType = "FOR PRESENTATION"
     dataset.ImageLaterality = "U"
-    dataset.AnatomicRegionSequence = Sequence([_code("816094009", "SCT", "Chest")])
-    dataset.ViewCodeSequence = Sequence([_code("399348003", "SCT", "postero-anterior")])
+    dataset.AnatomicRegionSequence = Sequence([code("816094009", "SCT", "Chest")])
+    dataset.ViewCodeSequence = Sequence([code("399348003", "SCT", "postero-anterior")])
     dataset.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence([])
     dataset.PositionerType = "NONE"
     dataset.AcquisitionContextSequence = Sequence([])
@@ -146,7 +152,8 @@ def _add_dx(dataset: Dataset, spec: SyntheticHospital) -> None:
     dataset.LossyImageCompression = "00"
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def code(value: str, scheme: str, meaning: str) -> Dataset:
+    """An item of a code sequence."""
     item = Dataset()
     item.CodeValue = value
     item.CodingSchemeDesignator = scheme

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wardround_common.require import require
+from wardround_sim.synthetic.scanner import Scanner
 
 TransferSyntax = Literal[
     "explicit_little", "implicit_little", "deflated", "rle", "jpeg_ls", "jpeg_2000"
 ]
+BESIDE_GOOD = ("not_dicom", "secondary_capture", "localizer", "duplicate_series")
+"""Kinds of dirt that lie beside good images."""
+CT_ONLY = ("localizer", "duplicate_series", "missing_slice", "tilted", "turned_slice")
+"""Kinds of dirt that only series of slices can have."""
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .-]{0,47}")
 
@@ -51,14 +56,19 @@ class Appearance:
 class Dirt:
     """How many things are wrong in the archive and its label file.
 
-    The first two are extra files beside good images; each of the others is an extra imaging study
-    of an extra patient, so the number of good studies does not depend on the dirt.
+    Some are extra files beside good images, with as many good studies as the number says; each of
+    the others is an extra imaging study of an extra patient, so the number of good studies does
+    not depend on the dirt. What breaks one file breaks the middle slice of a CT series.
     """
 
     not_dicom: int = 0
-    """Text files with the name of an image."""
+    """Beside good images: text files with the name of an image."""
     secondary_capture: int = 0
-    """Screenshots: Secondary Capture instances in the study of a good image."""
+    """Beside good images: screenshots, for CT dose sheets, as Secondary Capture instances."""
+    localizer: int = 0
+    """CT, beside good images: localizers in the series of the slices."""
+    duplicate_series: int = 0
+    """CT, beside good images: all files of the series once more."""
     truncated: int = 0
     """Studies whose file ends in the middle of its pixels."""
     altered_copy: int = 0
@@ -67,6 +77,24 @@ class Dirt:
     """Studies that the label file does not name."""
     ambiguous_label: int = 0
     """Studies that the label file names twice, with different labels."""
+    unknown_codec: int = 0
+    """Studies compressed as video (HEVC), for which no site has a decoder."""
+    broken_codestream: int = 0
+    """Studies in JPEG 2000 whose codestream contradicts itself."""
+    crashing_codestream: int = 0
+    """Studies in RLE whose segments are noise; some decoders end abruptly on them."""
+    wrong_vr: int = 0
+    """Studies whose Rows is text under a wrong value representation."""
+    no_identity: int = 0
+    """Studies whose instance has no SOP Instance UID."""
+    huge_size: int = 0
+    """Studies whose header claims 60 000 rows and columns."""
+    missing_slice: int = 0
+    """CT studies that lack one slice in the middle."""
+    tilted: int = 0
+    """CT studies taken with a tilted gantry."""
+    turned_slice: int = 0
+    """CT studies with one slice of another orientation."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -88,8 +116,8 @@ class SyntheticHospital:
     """Part of the imaging studies that are abnormal; 0 or 1 gives a site of one class."""
     manufacturer: str = "Fictive Imaging"
     """Manufacturer (0008,0070); plainly fictitious."""
-    modality: Literal["CR", "DX"] = "DX"
-    """Modality (0008,0060), and with it the SOP class."""
+    modality: Literal["CR", "DX", "CT"] = "DX"
+    """Modality (0008,0060), and with it the SOP class; CT gives volumes, see ``scanner``."""
     transfer_syntax: TransferSyntax = "explicit_little"
     """How pixels and headers are encoded; all of them lossless."""
     photometric: Literal["MONOCHROME1", "MONOCHROME2"] = "MONOCHROME2"
@@ -113,6 +141,8 @@ class SyntheticHospital:
     oldest_years: int = 85
     """Largest age at the first study, years."""
     appearance: Appearance = field(default_factory=Appearance)
+    scanner: Scanner = field(default_factory=Scanner)
+    """For CT; of ``appearance``, CT follows the field of view alone."""
     dirt: Dirt = field(default_factory=Dirt)
 
     def __post_init__(self) -> None:
@@ -129,9 +159,12 @@ class SyntheticHospital:
         require(1 <= studies <= 20, "studies_per_patient_max", studies, "1 to 20")
         for name in ("prevalence", "female_fraction"):
             require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
-        for name in ("not_dicom", "secondary_capture"):
+        for name in BESIDE_GOOD:
             count, expected = getattr(self.dirt, name), f"at most {self.patients} (patients)"
             require(count <= self.patients, f"dirt.{name}", count, expected)
+        for name in () if self.modality == "CT" else CT_ONLY:
+            count = getattr(self.dirt, name)
+            require(count == 0, f"dirt.{name}", count, "0; only CT has it")
         require(0 <= self.label_noise <= 0.5, "label_noise", self.label_noise, "0 to 0.5")
         youngest, oldest = self.youngest_years, self.oldest_years
         require(16 <= youngest <= 95, "youngest_years", youngest, "16 to 95; the phantom is adult")
@@ -141,7 +174,9 @@ class SyntheticHospital:
     def _check_images(self) -> None:
         require(8 <= self.bits_stored <= 16, "bits_stored", self.bits_stored, "8 to 16")
         for name in ("rows", "columns"):
-            require(64 <= getattr(self, name) <= 2048, name, getattr(self, name), "64 to 2048")
+            least = 32 if self.modality == "CT" else 64
+            expected = f"{least} to 2048"
+            require(least <= getattr(self, name) <= 2048, name, getattr(self, name), expected)
         shorter, longer = sorted((self.rows, self.columns))
         expected = "at most twice the other side"
         require(longer <= 2 * shorter, "rows", f"{self.rows} x {self.columns}", expected)

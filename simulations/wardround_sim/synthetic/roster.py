@@ -22,10 +22,41 @@ Fault = Literal[
     "altered_copy",
     "missing_label",
     "ambiguous_label",
+    "localizer",
+    "duplicate_series",
+    "unknown_codec",
+    "broken_codestream",
+    "crashing_codestream",
+    "wrong_vr",
+    "no_identity",
+    "huge_size",
+    "missing_slice",
+    "tilted",
+    "turned_slice",
 ]
 _Plan = tuple[bool, bool, Fault, tuple[Fault, ...]]  # abnormal, wrong label, fault, extras
-_BESIDE_GOOD: tuple[Fault, ...] = ("not_dicom", "secondary_capture")
-_OWN_STUDY: tuple[Fault, ...] = ("truncated", "altered_copy", "missing_label", "ambiguous_label")
+_BESIDE_GOOD: tuple[Fault, ...] = (
+    "not_dicom",
+    "secondary_capture",
+    "localizer",
+    "duplicate_series",
+)
+# In this order: new kinds come last, so that they change no patient of the others.
+_OWN_STUDY: tuple[Fault, ...] = (
+    "truncated",
+    "altered_copy",
+    "missing_label",
+    "ambiguous_label",
+    "unknown_codec",
+    "broken_codestream",
+    "crashing_codestream",
+    "wrong_vr",
+    "no_identity",
+    "huge_size",
+    "missing_slice",
+    "tilted",
+    "turned_slice",
+)
 _FIRST_DAY = date(2020, 1, 1)
 _SYLLABLES = ("ba", "do", "fi", "ga", "ko", "lu", "me", "no", "pi", "ra", "su", "te", "vo", "xi")
 
@@ -94,10 +125,11 @@ def planted_identifiers(spec: SyntheticHospital, *, seed: int) -> frozenset[str]
     for patient in build_roster(spec, seed=seed):
         found |= {patient.name, patient.patient_id, patient.issuer}
         for study in patient.studies:
-            found |= {study.study_uid, study.series_uid, study.instance_uid}
+            found |= {study.study_uid, study.series_uid}
             found.add(study.accession_number)
             if "secondary_capture" in study.extras:
                 found |= {capture_uid(study.instance_uid), capture_uid(study.series_uid)}
+            found |= _instance_uids(spec, study)
     return frozenset(found)
 
 
@@ -109,6 +141,43 @@ def institution(spec: SyntheticHospital) -> str:
 def capture_uid(uid: str) -> str:
     """UID of the screenshot that belongs to the image or series ``uid``."""
     return derived_uid(uid, "secondary_capture")
+
+
+def slice_uid(study: ImagingStudy, number: int) -> str:
+    """SOP Instance UID of slice ``number``, from 0, of a CT study."""
+    return derived_uid(study.instance_uid, "slice", number)
+
+
+def frame_of_reference_uid(study: ImagingStudy) -> str:
+    """Frame of Reference UID of a CT study."""
+    return derived_uid(study.study_uid, "frame of reference")
+
+
+def dimension_uid(study: ImagingStudy) -> str:
+    """Dimension Organization UID of an Enhanced CT instance."""
+    return derived_uid(study.study_uid, "dimension")
+
+
+def irradiation_uid(study: ImagingStudy) -> str:
+    """Irradiation Event UID of an Enhanced CT instance."""
+    return derived_uid(study.study_uid, "irradiation")
+
+
+def localizer_uid(study: ImagingStudy) -> str:
+    """SOP Instance UID of the localizer of a CT study."""
+    return derived_uid(study.study_uid, "localizer")
+
+
+def _instance_uids(spec: SyntheticHospital, study: ImagingStudy) -> set[str]:
+    """UIDs of the instances of the images' series, and those that only their headers name."""
+    if spec.modality != "CT":
+        return {study.instance_uid}
+    found = {frame_of_reference_uid(study)}
+    if "localizer" in study.extras:
+        found.add(localizer_uid(study))
+    if spec.scanner.enhanced:
+        return found | {study.instance_uid, dimension_uid(study), irradiation_uid(study)}
+    return found | {slice_uid(study, k) for k in range(spec.scanner.slices)}
 
 
 def _place_extras(dirt: Dirt, good: int) -> list[tuple[Fault, ...]]:
