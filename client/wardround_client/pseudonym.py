@@ -48,6 +48,11 @@ def pseudonym(secret: bytes, patient_id: str, issuer: str) -> str:
     return keyed_hash(secret, "patient", patient_id, issuer)
 
 
+def mapped_uid(secret: bytes, uid: str) -> str:
+    """Makes the UID that stands for another one wherever it occurs, below 2.25 (PS3.5 B.2)."""
+    return f"2.25.{int(keyed_hash(secret, 'uid', uid)[:32], 16)}"
+
+
 def keyed_hash(secret: bytes, *parts: str) -> str:
     """HMAC-SHA256 over parts that are joined so that no two lists of parts are alike."""
     message = b"".join(len(part.encode()).to_bytes(4) + part.encode() for part in parts)

@@ -312,6 +312,12 @@ class Reason(StrEnum):
         "The report or segmentation refers to no image, or to images of several imaging studies.",
         "Export it with the reference to the images of the one imaging study it is about.",
     )
+    # De-identification
+    NOT_REBUILT = (
+        "not-rebuilt",
+        "A kind of image that often shows its patient's name; de-identification leaves it out.",
+        "Nothing; only CR, DX, mammography, CT, MR and PET images are rebuilt.",
+    )
     # Network
     NOT_RETRIEVED = (
         "not-retrieved",

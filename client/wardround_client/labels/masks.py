@@ -83,6 +83,8 @@ def read_mask(path: Path, rule: LabelRule) -> Mask | Reason:
     except DicomError as error:
         broken = error.reason == Reason.BROKEN_HEADER
         return Reason.LABEL_UNREADABLE if broken else Reason(error.reason)
+    except MemoryError:  # the worker process has a reason of its own for it
+        raise
     except Exception:  # highdicom raises in many ways, pydicom also lazily
         return Reason.LABEL_UNREADABLE
 

@@ -84,6 +84,8 @@ def read_report_label(path: Path, rule: LabelRule) -> ReportLabel | Reason:
     except DicomError as error:
         broken = error.reason == Reason.BROKEN_HEADER
         return Reason.LABEL_UNREADABLE if broken else Reason(error.reason)
+    except MemoryError:  # the worker process has a reason of its own for it
+        raise
     except Exception:  # a parser of foreign bytes may raise anything, also lazily
         return Reason.LABEL_UNREADABLE
 

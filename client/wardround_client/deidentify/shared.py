@@ -1,0 +1,72 @@
+"""Rules that several parts of the allow-list use."""
+
+from __future__ import annotations
+
+from wardround_client.deidentify import terms
+from wardround_client.deidentify.rules import (
+    Coded,
+    Constant,
+    Items,
+    KnownClass,
+    MappedUid,
+    Number,
+    Rule,
+    Word,
+)
+
+_NO_DATE, _NO_TIME, REMOVED = "19000101", "000000", "REMOVED"
+MILLIMETRES = Number(-1e5, 1e5)
+MILLISECONDS = Number(0, 1e6)
+COUNT = Number(0, 99_999)
+FRAME_WORD = Word(terms.FRAME)
+NON_NEGATIVE = Number(0, 1e6)
+
+REFERENCES = Items(
+    {
+        "ReferencedSOPClassUID": KnownClass(),
+        "ReferencedSOPInstanceUID": MappedUid(),
+        "ReferencedFrameNumber": Number(1, 99_999, most=1000),
+    },
+    most=2000,
+)
+REGION = Coded({"AnatomicRegionModifierSequence": Coded()})
+VIEW = Coded({"ViewModifierCodeSequence": Coded()})
+PLACE: dict[str, Rule] = {
+    "PixelSpacing": Number(1e-6, 1e4, most=2),
+    "SliceThickness": Number(0, 1e4),
+    "SpacingBetweenSlices": Number(-1e4, 1e4),
+    "ImageOrientationPatient": Number(-1.01, 1.01, most=6),
+    "ImagePositionPatient": Number(-1e5, 1e5, most=3),
+}
+VALUES: dict[str, Rule] = {
+    "RescaleIntercept": Number(-1e6, 1e6),
+    "RescaleSlope": Number(-1e6, 1e6),
+    "RescaleType": Word(terms.RESCALE_TYPE, other="US"),
+    "WindowCenter": Number(-1e6, 1e6, most=16),
+    "WindowWidth": Number(0, 1e6, most=16),
+    "VOILUTFunction": Word(terms.PIXELS),
+}
+FRAME_TYPE: dict[str, Rule] = {
+    "FrameType": Word(terms.FRAME, other="OTHER"),
+    "PixelPresentation": FRAME_WORD,
+    "VolumetricProperties": FRAME_WORD,
+    "VolumeBasedCalculationTechnique": FRAME_WORD,
+    "ComplexImageComponent": FRAME_WORD,
+    "AcquisitionContrast": FRAME_WORD,
+}
+_DATES = (
+    "SeriesDate AcquisitionDate ContentDate RadiopharmaceuticalStartDate",
+    "SeriesTime AcquisitionTime ContentTime RadiopharmaceuticalStartTime",
+    "AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime DecayCorrectionDateTime"
+    " RadiopharmaceuticalStartDateTime",
+)
+CONSTANT_DATES: dict[str, Rule] = {
+    keyword: Constant(value)
+    for keywords, value in zip(_DATES, (_NO_DATE, _NO_TIME, _NO_DATE + _NO_TIME), strict=True)
+    for keyword in keywords.split()
+}
+
+
+def each(rule: Rule, keywords: str) -> dict[str, Rule]:
+    """Gives each of the keywords, which are parted by spaces, the same rule."""
+    return dict.fromkeys(keywords.split(), rule)
