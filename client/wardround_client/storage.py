@@ -42,6 +42,8 @@ def open_database(
     """
     try:
         make_private_folder(path.parent)
+        # What SQLite sorts beyond memory stays in the workspace too, in files without a name.
+        os.environ.setdefault("SQLITE_TMPDIR", str(path.parent.absolute()))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         with closing(sqlite3.connect(path, timeout=1.0)) as connection:
             connection.execute("PRAGMA locking_mode=EXCLUSIVE")

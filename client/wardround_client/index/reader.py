@@ -81,6 +81,14 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def read_below(root: bytes, path: bytes) -> Header | Reason:
+    """Reads the header of the file ``path`` below ``root``, or returns why it cannot be used."""
+    try:
+        return read_header(Path(os.fsdecode(os.path.join(root, path))))  # noqa: PTH118  (bytes)
+    except DicomError as error:
+        return Reason(error.reason)
+
+
 def parse_header(path: Path) -> Header:
     """Reads one file's header by pydicom.
 
@@ -128,7 +136,7 @@ def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXEL
                 file, lambda tag, *_: tag >= end, force=forced, specific_tags=wanted
             )
             return _with_transfer_syntax(dataset)
-    except DicomError:
+    except (DicomError, MemoryError):  # a worker's limit is no fault of the header
         raise
     except OSError:
         raise DicomError(Reason.UNREADABLE) from None
@@ -196,7 +204,10 @@ def _header_of(dataset: FileDataset) -> Header:
 
 def _number_of(dataset: Dataset, keyword: str) -> str:
     """Reads a number as it is written, so that a broken one is still told from an absent one."""
-    element = dataset.get_item(TAG_OF[keyword])
+    try:
+        element = dataset.get_item(TAG_OF[keyword])
+    except Exception:  # an empty value is converted here, whatever its representation
+        raise DicomError(Reason.BROKEN_HEADER) from None
     if isinstance(element, RawDataElement) and element.VR in _AS_TEXT:
         return decode_text(element.value or b"")
     return text_of(dataset, keyword)

@@ -1,39 +1,208 @@
-"""The site's index of its archive: one SQLite row a file, brought up to date by size and time.
+"""The site's index of its archive: what every file's header says, brought up to date by scans.
 
 The index holds what identifies patients, for results must refer to the originals; it therefore
-stays in the private workspace, readable by its owner only. It can be deleted at any time: the
-next scan makes it anew.
+stays in the private workspace, readable by its owner only, and one process at a time has it open.
+It can be deleted at any time: the next scan makes it anew.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.folder import walk_archive
+from wardround_client.index import schema
 from wardround_client.index.header import Header, Instance
-from wardround_client.index.reader import read_header
+from wardround_client.index.pending import HeaderReading
+from wardround_client.index.reader import read_below
+from wardround_client.index.schema import join_path, split_path
+from wardround_client.index.update import Progress, ScanCounts, update_index
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
-from wardround_common.errors import DicomError
+from wardround_client.workers import Limits
 
-Progress = Callable[[str, int, int], None]
-"""Called with the phase's name, what is done, and the total."""
+_FACTS = tuple(field for field in Header._fields if field != "transfer_syntax")
+"""What copies of one instance have in common, however they are compressed."""
 
-_FORMAT = 2
-_BATCH = 500
-_HEADER_FIELDS = Header._fields
-_COLUMNS = ("path", "size_bytes", "mtime_ns", "reason", *_HEADER_FIELDS)
-_SCHEMA = (
-    "CREATE TABLE source (archive BLOB NOT NULL)",
-    f"CREATE TABLE file ({', '.join(_COLUMNS)}, PRIMARY KEY (path)) WITHOUT ROWID",
-)
-_INSERT = f"INSERT OR REPLACE INTO file VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  (our own names)
-_RETRIED = frozenset({Reason.UNREADABLE.value})
+_FILES = "file JOIN folder ON folder.id = file.folder LEFT JOIN header ON header.id = file.id"
+_COLUMNS = "folder.path, file.name, size_bytes, mtime_ns, inode, reason, header.*"
+_GROUPS = ("modality", "sop_class_uid", "transfer_syntax", "manufacturer", "model_name", "kernel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveSummary:
+    """How much of what the readable files of the archive are."""
+
+    patients: int
+    studies: int
+    series: int
+    instances: int
+    groups: dict[str, dict[str, int]]
+    """For some fields of the header: value to number of instances, the most frequent first."""
+
+
+class ArchiveIndex:
+    """An open index; see `open_index`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def scan(
+        self,
+        files: Iterable[ArchiveFile],
+        reading: HeaderReading,
+        *,
+        on_progress: Progress | None = None,
+    ) -> ScanCounts:
+        """Brings the index in step with the archive; see `wardround_client.index.update`.
+
+        Args:
+            files: All files of the archive; those of one folder together, in order of their names.
+            reading: How headers are read.
+            on_progress: Called with phase, files done, files in all: first ``"walk"``, whose total
+                is 0 because unknown, then ``"scan"``.
+
+        Raises:
+            ArchiveError: The archive is missing or cannot be listed.
+            StateError: The index is damaged, or no worker process could be started.
+        """
+        return update_index(self._connection, files, reading, on_progress)
+
+    def instances(
+        self,
+        modalities: Collection[str] | None = None,
+        *,
+        sop_classes: Collection[str] | None = None,
+    ) -> Iterator[Instance]:
+        """Yields the readable instances in order of their folders and names.
+
+        Args:
+            modalities: Only of these, in capitals.
+            sop_classes: Only of these UIDs.
+        """
+        conditions = {"modality": modalities, "sop_class_uid": sop_classes}
+        where, values = ["header.id IS NOT NULL"], []
+        for column, wanted in conditions.items():
+            if wanted is not None:
+                where.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+                values += sorted(wanted)
+        select = f"SELECT {_COLUMNS} FROM {_FILES} WHERE {' AND '.join(where)}"  # noqa: S608
+        order = "ORDER BY folder.path, file.name"
+        yield from map(_instance, self._connection.execute(f"{select} {order}", values))
+
+    def find(self, path: bytes) -> Instance | Reason | None:
+        """Looks up one file: what its header says, or why it is refused; None if unknown."""
+        select = f"SELECT {_COLUMNS} FROM {_FILES} WHERE folder.path = ? AND file.name = ?"  # noqa: S608
+        row = self._connection.execute(select, split_path(path)).fetchone()
+        if row is None:
+            return None
+        if row[5] is not None:
+            return Reason(row[5])
+        return None if row[6] is None else _instance(row)
+
+    def count(self) -> int:
+        """Number of files, whatever they are."""
+        return self._number("SELECT count(*) FROM file")
+
+    def refused(self) -> dict[Reason, int]:
+        """Number of files by the reason for which their header is not in the index."""
+        select = "SELECT reason, count(*) FROM file WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+        return {Reason(code): count for code, count in self._connection.execute(select)}
+
+    def refused_paths(self, reason: Reason, limit: int = -1) -> Iterator[bytes]:
+        """Yields the paths refused for one reason, at most ``limit`` where that is given."""
+        files = "SELECT path, name FROM file JOIN folder ON folder.id = folder"
+        select = f"{files} WHERE reason = ? ORDER BY path, name LIMIT ?"
+        for folder, name in self._connection.execute(select, (reason.value, limit)):
+            yield join_path(folder, name)
+
+    def shared_accessions(self) -> frozenset[str]:
+        """AccessionNumbers that several imaging studies have."""
+        studies = "SELECT DISTINCT accession, study_uid FROM header WHERE accession != ''"
+        return self._repeated("accession", studies)
+
+    def studies_with_many_patients(self) -> frozenset[str]:
+        """StudyInstanceUIDs whose instances name several patients."""
+        patients = "SELECT DISTINCT study_uid, patient_id, issuer FROM header"
+        return self._repeated("study_uid", patients)
+
+    def disputed_uids(self) -> frozenset[str]:
+        """SOPInstanceUIDs of which several files have different headers."""
+        several = "SELECT sop_instance_uid FROM header GROUP BY 1 HAVING count(*) > 1"
+        facts = f"SELECT DISTINCT {', '.join(_FACTS)} FROM header"  # noqa: S608  (our own names)
+        copies = f"{facts} WHERE sop_instance_uid IN ({several})"
+        return self._repeated("sop_instance_uid", copies)
+
+    def summary(self) -> ArchiveSummary:
+        """Counts what is in the archive."""
+        distinct = "SELECT count(*) FROM (SELECT DISTINCT {} FROM header)"
+        return ArchiveSummary(
+            patients=self._number(distinct.format("patient_id, issuer")),
+            studies=self._number(distinct.format("study_uid")),
+            series=self._number(distinct.format("series_uid")),
+            instances=self._number("SELECT count(*) FROM header"),
+            groups={field: self._group(field) for field in _GROUPS},
+        )
+
+    def _group(self, field: str) -> dict[str, int]:
+        select = f"SELECT {field}, count(*) FROM header GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
+        return dict(self._connection.execute(select).fetchall())
+
+    def _number(self, select: str) -> int:
+        (count,) = self._connection.execute(select).fetchone()
+        return int(count)
+
+    def _repeated(self, column: str, rows: str) -> frozenset[str]:
+        """Values of a column that several of ``rows`` have."""
+        select = f"SELECT {column} FROM ({rows}) GROUP BY 1 HAVING count(*) > 1"  # noqa: S608
+        return frozenset(text for (text,) in self._connection.execute(select))
+
+
+@contextmanager
+def open_index(path: Path, *, archive: bytes | None = None) -> Iterator[ArchiveIndex]:
+    """Opens the index for this process alone.
+
+    Args:
+        path: The database, made if absent.
+        archive: Name of the archive it has to be of, such as a folder's absolute path or a PACS's
+            address; an index of another one is emptied, for equal paths mean nothing there.
+
+    Raises:
+        StateError: The index is damaged or in use by another process.
+    """
+    with open_database(path, schema.VERSION, schema.TABLES) as connection:
+        connection.execute("PRAGMA synchronous = NORMAL")  # a lost scan is made again
+        if archive is not None:
+            _forget_other_archive(connection, archive)
+        yield ArchiveIndex(connection)
+
+
+def read_folder(root: Path, *, processes: int, limits: Limits) -> HeaderReading:
+    """How the headers of a folder archive are read."""
+    read = partial(read_below, os.fsencode(root))
+    return HeaderReading(read=read, processes=processes, limits=limits)
+
+
+def _forget_other_archive(connection: sqlite3.Connection, archive: bytes) -> None:
+    if connection.execute("SELECT archive FROM source").fetchone() == (archive,):
+        return
+    for table in ("source", "folder", "file", "header", "pending"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  (our own names)
+    connection.execute("INSERT INTO source VALUES (?)", (archive,))
+    connection.commit()
+
+
+def _instance(row: tuple[Any, ...]) -> Instance:
+    folder, name, size_bytes, mtime_ns, inode, _, _, *values = row
+    file = ArchiveFile(join_path(folder, name), size_bytes, mtime_ns, inode)
+    return Instance(file, Header._make(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,70 +218,17 @@ class ArchiveScan:
 def scan_archive(
     archive: Path, database: Path, *, on_progress: Progress | None = None
 ) -> ArchiveScan:
-    """Brings the index up to date and returns what it knows.
+    """Brings the index up to date in this process and returns all it knows, in memory."""
+    name = os.fsencode(archive.resolve())
+    reading = read_folder(archive, processes=0, limits=Limits(seconds=60, memory_bytes=1 << 32))
 
-    Unchanged files (same size and time) are not opened again; files that are gone leave the
-    index.
+    def report(phase: str, done: int, total: int) -> None:
+        if on_progress is not None and phase == "scan":
+            on_progress(phase, done, total)
 
-    Raises:
-        ArchiveError: The archive is missing or cannot be listed.
-        StateError: The index is damaged or in use by another process.
-    """
-    files = list(walk_archive(archive))
-    with open_database(database, _FORMAT, _SCHEMA) as connection:
-        _forget_other_archive(connection, archive)
-        known = _known_files(connection)
-        stale = [file for file in files if known.get(file.path) != (file.size_bytes, file.mtime_ns)]
-        _remove(connection, known.keys() - {file.path for file in files})
-        for start in range(0, len(stale), _BATCH):
-            rows = [_index(archive, file) for file in stale[start : start + _BATCH]]
-            connection.executemany(_INSERT, rows)
-            connection.commit()
-            if on_progress is not None:
-                on_progress("scan", start + len(rows), len(stale))
-        return _read_scan(connection)
-
-
-def _forget_other_archive(connection: sqlite3.Connection, archive: Path) -> None:
-    """Empties the index if it belongs to another folder, where equal paths mean nothing."""
-    here = os.fsencode(archive.resolve())
-    if connection.execute("SELECT archive FROM source").fetchone() != (here,):
-        connection.execute("DELETE FROM file")
-        connection.execute("DELETE FROM source")
-        connection.execute("INSERT INTO source VALUES (?)", (here,))
-
-
-def _known_files(connection: sqlite3.Connection) -> dict[bytes, tuple[int, int]]:
-    rows = connection.execute("SELECT path, size_bytes, mtime_ns, reason FROM file")
-    return {path: (size, mtime) for path, size, mtime, reason in rows if reason not in _RETRIED}
-
-
-def _remove(connection: sqlite3.Connection, paths: set[bytes]) -> None:
-    connection.executemany("DELETE FROM file WHERE path = ?", [(path,) for path in paths])
-
-
-def _index(archive: Path, file: ArchiveFile) -> tuple[object, ...]:
-    reason: str | None = file.reason
-    values: tuple[object, ...] = (None,) * len(_HEADER_FIELDS)
-    if reason is None:
-        try:
-            header = read_header(archive / os.fsdecode(file.path))
-            values = tuple(header)
-        except DicomError as error:
-            reason = error.reason
-    return (file.path, file.size_bytes, file.mtime_ns, reason, *values)
-
-
-def _read_scan(connection: sqlite3.Connection) -> ArchiveScan:
-    instances: list[Instance] = []
-    refused: dict[bytes, Reason] = {}
-    for path, size, mtime, reason, *values in connection.execute(
-        "SELECT * FROM file ORDER BY path"
-    ):
-        if reason is not None:
-            refused[path] = Reason(reason)
-            continue
-        header = Header(**dict(zip(_HEADER_FIELDS, values, strict=True)))
-        file = ArchiveFile(path=path, size_bytes=size, mtime_ns=mtime)
-        instances.append(Instance(file=file, header=header))
-    return ArchiveScan(instances=tuple(instances), refused=refused)
+    with open_index(database, archive=name) as index:
+        index.scan(walk_archive(archive), reading, on_progress=report)
+        refused = {
+            path: reason for reason in index.refused() for path in index.refused_paths(reason)
+        }
+        return ArchiveScan(instances=tuple(index.instances()), refused=refused)
