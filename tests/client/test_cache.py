@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wardround_client.archive.files import ArchiveFile
 from wardround_client.cache import CachedPixels, CacheKey, PixelCache, open_pixel_cache
+from wardround_client.index.header import Header, Instance
 from wardround_client.pixels.decode import DecodedImage
 from wardround_client.pixels.radiograph import SCALE
 from wardround_client.quarantine import Reason
@@ -17,8 +20,7 @@ SHAPE = (3, 4)
 
 
 def _key(name: str, size: int = 1, mtime: int = 1) -> CacheKey:
-    path = name.encode()
-    return CacheKey(path=path, sop_instance_uid=f"uid {name}", size_bytes=size, mtime_ns=mtime)
+    return CacheKey(name=name.encode(), facts=f"{size} {mtime}")
 
 
 def _image(value: int) -> DecodedImage:
@@ -47,6 +49,64 @@ def test_gathered_images_are_float32_with_one_channel(tmp_path: Path) -> None:
         found = CachedPixels(cache.pixels_path, SHAPE).gather(np.array([0, 0]))
     assert found.dtype == np.float32 and found.shape == (2, 1, *SHAPE)
     assert np.array_equal(found[1, 0], pixels.astype(np.float32) / SCALE)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (3, 4, 5), (200, 200), (2, 181, 191)])
+@pytest.mark.parametrize("count", [0, 1, 70])
+def test_large_and_small_rows_are_gathered_alike(
+    tmp_path: Path, shape: tuple[int, ...], count: int
+) -> None:
+    generator = np.random.default_rng(5)
+    images = generator.integers(-32768, 32768, (9, *shape)).astype(np.int16)
+    keys = [_key(f"{number}") for number in range(9)]
+    with open_pixel_cache(tmp_path, shape) as cache:
+        decoded = (DecodedImage(pixels=image, sha256="") for image in images)
+        cache.add(zip(keys, decoded, strict=True))
+        rows = generator.integers(0, 9, count)
+        found = CachedPixels(cache.pixels_path, shape).gather(rows)
+    assert found.dtype == np.float32 and found.shape == (count, 1, *shape)
+    assert np.array_equal(found[:, 0], images[rows] / np.float64(SCALE))
+
+
+def test_an_interrupted_addition_leaves_nothing_behind(tmp_path: Path) -> None:
+    def stream() -> Iterator[tuple[CacheKey, DecodedImage]]:
+        yield _key("b"), _image(2)
+        raise KeyboardInterrupt
+
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        cache.add([(_key("a"), _image(1))])
+        with pytest.raises(KeyboardInterrupt):
+            cache.add(stream())
+        assert not cache.entries([_key("b")])
+        cache.add([(_key("c"), _image(3))])
+        assert _values(cache, "a", "c") == [1, 3]
+
+
+def test_an_image_is_known_by_path_identity_size_and_time() -> None:
+    header = Header._make([""] * len(Header._fields))._replace(sop_instance_uid="2.25.1")
+    file = ArchiveFile(path=b"a", size_bytes=5, mtime_ns=7)
+    key = CacheKey.of_image(Instance(file, header))
+    assert key.name == b"a"
+    other = [
+        Instance(file._replace(size_bytes=6), header),
+        Instance(file._replace(mtime_ns=8), header),
+        Instance(file, header._replace(sop_instance_uid="2.25.2")),
+    ]
+    assert key.facts not in {CacheKey.of_image(instance).facts for instance in other}
+    assert key == CacheKey.of_image(Instance(file._replace(inode=9), header))
+
+
+def test_compaction_keeps_runs_and_gaps_apart(tmp_path: Path) -> None:
+    names = [f"{number:02}" for number in range(30)]
+    kept = [name for number, name in enumerate(names) if number % 7 not in (0, 3)]
+    with open_pixel_cache(tmp_path, SHAPE) as cache:
+        # Named against the order of their rows, so that both orders must be told apart.
+        cache.add([(_key(name), _image(n)) for n, name in enumerate(reversed(names))])
+        cache.keep_only(name.encode() for name in kept)
+        assert _values(cache, *kept) == [29 - int(name) for name in kept]
+        assert sorted(e.row for e in cache.entries(map(_key, kept)).values() if e.row) == list(
+            range(1, len(kept))
+        )
 
 
 @pytest.mark.parametrize("changed", [_key("a", size=2), _key("a", mtime=2)])
