@@ -10,8 +10,8 @@ from itertools import pairwise, product
 from math import isfinite
 
 from wardround_client.examples import ExampleFacts
-from wardround_client.reports.grid import NOT_STATED, plain_text
 from wardround_client.reports.suppression import Tally
+from wardround_client.reports.words import NOT_STATED, plain_text
 from wardround_client.split import Part
 
 _AGES = (0, 18, 40, 60, 80)
@@ -101,7 +101,8 @@ def _refine(key: str, breakdown: Breakdown) -> Breakdown:
 def cross_all(facts: Sequence[ExampleFacts], classes: Sequence[str]) -> tuple[CrossTable, ...]:
     """Label by part, sex and manufacturer: what would let a model learn the wrong thing."""
     makers = sorted({plain_text(fact.manufacturer) for fact in facts})
-    sexes = [name for name in (*_SEX.values(), NOT_STATED) if name in set(map(_sex_of, facts))]
+    unstated = [NOT_STATED] if any(_sex_of(fact) == NOT_STATED for fact in facts) else []
+    sexes = [*_SEX.values(), *unstated]
     crosses: tuple[tuple[str, str, Sequence[str], Callable[[ExampleFacts], str]], ...] = (
         ("part", "Label by part of the split", _PARTS, lambda f: f.part.value),
         ("sex", "Label by sex", sexes, _sex_of),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wardround_client.examples import ExampleFacts
-from wardround_client.reports.grid import plain_text
 from wardround_client.reports.spread import Spread
+from wardround_client.reports.words import plain_text
 from wardround_common.intake_plan import DeclaredData
 
 Verdict = Literal["within", "outside", "unknown"]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_FOREIGN = re.compile(r"[^A-Za-z0-9 .,:;_+\-/()&*#%='\\]+")
-_LONGEST = 40
-NOT_STATED = "not stated"
+from wardround_client.quarantine import Reason
+from wardround_client.reports.words import format_count, format_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,25 +50,6 @@ def print_grid(grid: Grid, console: Console) -> None:
     console.print()
 
 
-def plain_text(text: str) -> str:
-    """A maker's words from a header: printable ASCII, no control sequence, of bounded length."""
-    clean = " ".join(_FOREIGN.sub("?", text).split())
-    return (clean if len(clean) <= _LONGEST else clean[: _LONGEST - 3] + "...") or NOT_STATED
-
-
-def format_count(number: int) -> str:
-    """A count with thin groups of three digits: 12 345."""
-    return f"{number:,}".replace(",", "\u202f")
-
-
-def format_bytes(number: int) -> str:
-    """A size with its unit, three digits: 1.23 GB."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number} bytes"
-
-
 def count_rows(counts: Iterable[tuple[str, int]], total: int) -> tuple[Row, ...]:
     """Rows of name, count and percentage."""
     return tuple(
@@ -82,6 +61,15 @@ def count_rows(counts: Iterable[tuple[str, int]], total: int) -> tuple[Row, ...]
     )
 
 
-def format_share(count: int, total: int) -> str:
-    """A count as a percentage of the total; empty where there is nothing."""
-    return f"{100 * count / total:.1f}\u202f%" if total else ""
+def reasons_grid(title: str, what: str, counts: Mapping[Reason, int]) -> Grid:
+    """A table of reason codes with meaning and cure, most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return Grid(
+        title=title,
+        heads=("reason code", what, "what it means", "what to do"),
+        rows=tuple(
+            Row(cells=(reason.value, format_count(number), reason.explanation, reason.cure))
+            for reason, number in ordered
+        ),
+        numeric=frozenset({1}),
+    )

@@ -50,11 +50,8 @@ def release_form(report: DataReport, *, site: str, study: str, study_sha256: str
         "examples": report.examples,
         "patients": report.patients,
         "tables": {b.key: _table(b, tables[b.key]) for b in report.breakdowns},
-        "cross_tables": {
-            cross.key: _cross(cross) if may_be_whole(cross.tally, k) else None
-            for cross in report.crosses
-        },
-        "medians": {s.key: _median(s, tables.get(s.key), k) for s in report.spreads},
+        "cross_tables": {cross.key: _cross(cross, k) for cross in report.crosses},
+        "medians": {s.key: _spread(s, tables.get(s.key), k) for s in report.spreads},
         "declared": [_verdict(drift, tables.get(drift.key)) for drift in report.drift],
         "left_out_files": _left_out(report, k),
     }
@@ -64,20 +61,21 @@ def _table(breakdown: Breakdown, released: Released) -> dict[str, Any]:
     return {"title": breakdown.title, "state": released.state, "examples": released.shown}
 
 
-def _cross(cross: CrossTable) -> dict[str, Any]:
+def _cross(cross: CrossTable, k: int) -> dict[str, Any]:
     counts = {
         row: {column: cross.tally[row, column].total() for column in cross.columns}
         for row in cross.rows
     }
-    return {"title": cross.title, "examples": counts}
+    return {"title": cross.title, "examples": counts if may_be_whole(cross.tally, k) else None}
 
 
-def _median(spread: Spread, table: Released | None, k: int) -> float | None:
-    enough = spread.patients >= 2 * k and spread.median is not None
-    if not enough or table is None or table.state != "whole":
-        return None
-    step = _ROUNDING[spread.key]
-    return round(float(spread.median or 0.0) / step) * step
+def _spread(spread: Spread, table: Released | None, k: int) -> dict[str, Any]:
+    enough = spread.patients >= 2 * k and table is not None and table.state == "whole"
+    median = None
+    if enough and spread.median is not None:
+        step = _ROUNDING[spread.key]
+        median = round(spread.median / step) * step
+    return {"title": spread.title, "unit": spread.unit, "median": median}
 
 
 def _verdict(drift: Drift, table: Released | None) -> dict[str, str]:
