@@ -30,6 +30,10 @@ OpenFile = Callable[[bytes], Path]
 """Gives the file of a path below the archive's root."""
 
 _CALIBRATED = ("CT", "PT")
+_HOUNSFIELD = ("", "HU", "US")
+"""RescaleType of CT (PS3.3 C.11.1.1.2) whose values are taken for Hounsfield units. ``US``, not
+specified, is what GDCM writes into every image that it transcodes; others, such as ``HU_MOD`` or
+``Z_EFF``, say that the values are something else."""
 _TRANSFORMATION = "PixelValueTransformationSequence"
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -137,8 +141,7 @@ def _require_calibrated(dataset: Dataset, modality: str) -> None:
         stated = [bool(text_of(holder, f"Rescale{part}")) for part in ("Slope", "Intercept")]
         if not all(stated) and (modality in _CALIBRATED or any(stated)):
             raise DicomError(Reason.BROKEN_LUT)
-        # PS3.3 C.8.2.1: RescaleType is there to say that values are not Hounsfield units.
-        if modality == "CT" and text_of(holder, "RescaleType").upper() not in ("", "HU"):
+        if modality == "CT" and text_of(holder, "RescaleType").upper() not in _HOUNSFIELD:
             raise DicomError(Reason.BROKEN_LUT)
 
 

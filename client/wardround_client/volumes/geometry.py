@@ -199,9 +199,11 @@ def _irregularities(positions: Float, normal: Float, *, refuse: bool) -> tuple[s
     sideways = moved - along[:, None] * normal
     shear = sideways[-1] / along[-1]
     wander = np.linalg.norm(sideways - along[:, None] * shear, axis=1).max()
+    gap = _has_gap(np.diff(along))
+    uneven = not gap and not _is_even(np.diff(along))
     found = {
-        Reason.MISSING_SLICE: _has_gap(np.diff(along)),
-        Reason.UNEVEN_SPACING: not _is_even(np.diff(along)) or wander > POSITION_TOLERANCE_MM,
+        Reason.MISSING_SLICE: gap,
+        Reason.UNEVEN_SPACING: uneven or wander > POSITION_TOLERANCE_MM,
         Reason.TILTED: float(np.linalg.norm(shear)) > _TILT,
     }
     flags = {Reason.UNEVEN_SPACING: "uneven"}

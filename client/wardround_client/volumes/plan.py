@@ -106,6 +106,12 @@ class VolumePlan:
         """The instances that hold the slices, each once, in order."""
         return tuple({ref.path: ref.instance for ref in self.slices}.values())
 
+    @property
+    def paths(self) -> tuple[bytes, ...]:
+        """Paths of all files that have to be read, copies included; they share its fate."""
+        copied = (ref for _, ref in self.copies)
+        return tuple(dict.fromkeys(ref.path for ref in (*self.slices, *copied)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Volume:
