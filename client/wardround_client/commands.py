@@ -95,6 +95,8 @@ def explain_file(config: SiteConfig, file: Path, study: Study | None, console: C
         )
         found = explain(file, around)
     print_explanation(found, console)
+    if study is None:
+        console.print(Text("No study's rules were applied; name one with --study.", style="dim"))
 
 
 def print_explanation(found: Explanation, console: Console) -> None:

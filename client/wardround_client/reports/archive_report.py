@@ -77,7 +77,7 @@ def _contents(facts: ArchiveFacts) -> Section:
     heads = ("", "instances", "share")
     devices: dict[str, int] = {}
     for (maker, model), number in facts.devices.items():
-        name = f"{plain_text(maker)}, {plain_text(model)}"
+        name = ", ".join(dict.fromkeys((plain_text(maker), plain_text(model))))
         devices[name] = devices.get(name, 0) + number
     named = {
         "Modality": _plain(facts.modalities),
@@ -88,7 +88,7 @@ def _contents(facts: ArchiveFacts) -> Section:
     grids = [
         Grid(
             title=title,
-            heads=(title.lower() if title != "SOP class" else title, *heads[1:]),
+            heads=heads,
             rows=_most_frequent(counts, total),
             numeric=_NUMBERS,
             note=_unlisted(counts),
@@ -99,7 +99,7 @@ def _contents(facts: ArchiveFacts) -> Section:
     grids.append(
         Grid(
             title="Size of the series",
-            heads=("instances", "series", "share"),
+            heads=("instances in a series", "series", "share"),
             rows=count_rows(sizes, facts.series),
             numeric=_NUMBERS,
         )

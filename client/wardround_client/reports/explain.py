@@ -16,13 +16,14 @@ from wardround_client.index.header import Header, Instance
 from wardround_client.index.reader import read_header
 from wardround_client.index.walker import walk_header
 from wardround_client.quarantine import Reason
-from wardround_client.reports.pixel_words import PixelTask, PixelWords, decoder_of
+from wardround_client.reports.pixel_words import PixelTask, PixelWords
 from wardround_client.reports.stack_words import describe_series, describe_volume
 from wardround_client.reports.words import format_bytes, plain_text, standard_name
 from wardround_client.volumes.geometry import read_plane
 from wardround_client.volumes.plan import FrameGeometry, PlannedVolumes
 from wardround_client.volumes.series import plan_volumes
-from wardround_common.errors import DicomError
+from wardround_common.errors import ArchiveError, DicomError
+from wardround_common.intake_plan import CohortRule
 from wardround_common.study import Study
 
 VOLUME_MODALITIES = ("CT", "MR", "PT")
@@ -64,12 +65,20 @@ class Explanation:
 
 
 def explain(path: Path, around: Surroundings) -> Explanation:
-    """Follows one file through intake."""
+    """Follows one file through intake.
+
+    Raises:
+        ArchiveError: There is no such file.
+    """
+    if not (path.exists() or path.is_symlink()):
+        raise ArchiveError("explain: got no file there, expected one; check the path")
     found = Explanation()
     header = _explain_file(path, found)
     if header is None:
         return found
     _explain_kind(header, found)
+    if found.reason is Reason.NOT_AN_IMAGE:
+        return found
     if header.modality in VOLUME_MODALITIES:
         _explain_series(header, around, found)
     _explain_pixels(path, header, around, found)
@@ -107,15 +116,16 @@ def _explain_kind(header: Header, found: Explanation) -> None:
         "kind",
         f"SOP class: {standard_name(header.sop_class_uid)}",
         f"transfer syntax: {standard_name(header.transfer_syntax)}",
-        f"decoder: {decoder_of(header.transfer_syntax)}",
         f"modality: {plain_text(header.modality)}",
         f"image type: {plain_text(header.image_type)}",
         f"device: {plain_text(header.manufacturer)}, {plain_text(header.model_name)}",
     )
     if header.kernel:
         found.say("kind", f"kernel: {plain_text(header.kernel)}")
-    if header.burned_in == "YES":
-        found.say("kind", "the header says that text is burned into the image")
+    any_study = CohortRule(modalities=(header.modality,), excluded_image_types=())
+    reason = exclusion(header, any_study)
+    if reason is not None:
+        found.refuse("kind", reason)
 
 
 def _explain_series(header: Header, around: Surroundings, found: Explanation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -35,10 +36,16 @@ class Grid:
     """Columns that are set flush right."""
     note: str = ""
 
+    @property
+    def has_bars(self) -> bool:
+        """Whether a page draws a bar beside each row."""
+        return any(row.share is not None for row in self.rows)
+
 
 def print_grid(grid: Grid, console: Console) -> None:
     """Prints a grid; its texts are never taken for markup."""
-    table = Table(title=Text(grid.title, style="bold"), title_justify="left", expand=False)
+    title = Text(grid.title, style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, head in enumerate(grid.heads):
         table.add_column(Text(head), justify="right" if number in grid.numeric else "left")
     for row in grid.rows:

@@ -7,6 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.pixels.codecs import PLUGINS
@@ -15,6 +21,15 @@ from wardround_client.pixels.layout import layout_of
 from wardround_client.pixels.luts import voi_values
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
+
+_NATIVE = frozenset(
+    {
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    }
+)
 
 
 class PixelTask(NamedTuple):
@@ -74,8 +89,10 @@ def _describe(task: PixelTask, lines: list[str]) -> None:
 
 def decoder_of(syntax: str) -> str:
     """Names the decoder that is pinned for a transfer syntax."""
-    plugin = next((name for uid, name in PLUGINS.items() if uid == syntax), "")
-    return f"{plugin} (pinned)" if plugin else "none needed or none pinned"
+    plugins = {str(uid): name for uid, name in PLUGINS.items()}
+    if syntax in plugins:
+        return f"{plugins[syntax]}, pinned for this transfer syntax"
+    return "none needed, not compressed" if syntax in _NATIVE else "none is pinned"
 
 
 def _tables_of(dataset: Dataset) -> list[str]:

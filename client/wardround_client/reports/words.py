@@ -22,7 +22,7 @@ def standard_name(uid: str) -> str:
     if not uid:
         return NOT_STATED
     known = UID(uid)
-    return known.name if known.name != uid and not known.is_private else "private"
+    return known.name if known.name != uid and not known.is_private else "private or unknown"
 
 
 def format_count(number: int) -> str:
