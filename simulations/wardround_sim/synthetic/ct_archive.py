@@ -106,7 +106,8 @@ def _extras(
         yield "IM0009.dcm", encode_file(capture_header(spec, patient, study), "explicit_little")
     if "localizer" in study.extras:
         dataset = localizer_header(spec, patient, study, tomogram)
-        yield "IM0010.dcm", encode_file(dataset, spec.transfer_syntax)
+        # Plain, for it has a row for each slice: JPEG 2000 takes no less than 32.
+        yield "IM0010.dcm", encode_file(dataset, "explicit_little")
 
 
 def _truth_lines(study: ImagingStudy, tomogram: Tomogram) -> list[tuple[object, ...]]:
