@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -18,7 +18,7 @@ class Authority:
     def __init__(self, folder: Path, name: str = "tests") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._name = _named(f"{name} authority")
         builder = _certificate(self._name, self._name, self._key.public_key())
         extension = x509.BasicConstraints(ca=True, path_length=0)
@@ -30,7 +30,7 @@ class Authority:
 
     def issue(self, name: str, *hosts: str) -> tuple[Path, Path]:
         """Writes a certificate for ``hosts`` and its key; returns both paths."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         names = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         builder = _certificate(_named(name), self._name, key.public_key())
         certificate = builder.add_extension(names, critical=False).sign(self._key, hashes.SHA256())
@@ -52,7 +52,7 @@ def _named(name: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPublicKey
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (

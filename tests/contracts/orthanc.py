@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import time
 from base64 import b64encode
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.contracts.certificates import Authority
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -58,7 +56,7 @@ class Orthanc:
 
     folder: Path
     authority: Authority | None = None
-    """With it, both protocols use TLS, and peers need a certificate of this authority."""
+    """With it, DICOM uses TLS, and peers need a certificate of this authority."""
     http_port: int = field(default_factory=free_port)
     dicom_port: int = field(default_factory=free_port)
     site_port: int = field(default_factory=free_port)
@@ -67,9 +65,8 @@ class Orthanc:
 
     @property
     def url(self) -> str:
-        """Address of its DICOMweb service."""
-        scheme = "https" if self.authority else "http"
-        return f"{scheme}://localhost:{self.http_port}/dicom-web"
+        """Address of its DICOMweb service, without TLS; see `tests.contracts.tls_front`."""
+        return f"http://localhost:{self.http_port}/dicom-web"
 
     def start(self) -> None:
         """Starts it and waits until it answers."""
@@ -77,7 +74,7 @@ class Orthanc:
         config = self.folder / "orthanc.json"
         config.write_text(json.dumps(self._config()))
         with (self.folder / "orthanc.log").open("ab") as log:
-            self._process = subprocess.Popen(["Orthanc", str(config)], stdout=log, stderr=log)  # noqa: S607
+            self._process = subprocess.Popen(["Orthanc", str(config)], stdout=log, stderr=log)  # noqa: S603, S607  (our own command)
         end = time.monotonic() + _PATIENCE_S
         while time.monotonic() < end and self._process.poll() is None:
             try:
@@ -127,7 +124,7 @@ class Orthanc:
             OSError: It does not answer.
         """
         token = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        connection = self._connection()
+        connection = http.client.HTTPConnection("localhost", self.http_port, timeout=30)
         try:
             connection.request(method, path, body, {"Authorization": f"Basic {token}"})
             answer = connection.getresponse()
@@ -137,12 +134,6 @@ class Orthanc:
         if answer.status != 200:
             raise RuntimeError(f"Orthanc answered {answer.status} to {method} {path}")
         return content
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if self.authority is None:
-            return http.client.HTTPConnection("localhost", self.http_port, timeout=30)
-        context = ssl.create_default_context(cafile=str(self.authority.ca_file))
-        return http.client.HTTPSConnection("localhost", self.http_port, timeout=30, context=context)
 
     def _config(self) -> dict[str, Any]:
         site = {
@@ -177,11 +168,7 @@ class Orthanc:
 
     def _tls(self, authority: Authority) -> dict[str, Any]:
         certificate, key = authority.issue("orthanc", "localhost", "127.0.0.1")
-        both = self.folder / "http.pem"
-        both.write_bytes(certificate.read_bytes() + key.read_bytes())
         return {
-            "SslEnabled": True,
-            "SslCertificate": str(both),
             "DicomTlsEnabled": True,
             "DicomTlsCertificate": str(certificate),
             "DicomTlsPrivateKey": str(key),

@@ -7,8 +7,8 @@ index need not read them again, and by which UIDs they can be had again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
 from wardround_client.archive.pacs import RemoteInstance, RemoteSeries
 from wardround_client.archive.store import Facts, path_of
@@ -70,23 +70,23 @@ class Catalogue:
         self._connection.commit()
         return paths
 
+    def get(self, path: bytes) -> Known | None:
+        """One known instance."""
+        return next(self._select("path", path), None)
+
     def of_series(self, series: bytes) -> dict[bytes, Known]:
         """The known instances of one series, by path."""
-        found = self._connection.execute(
-            "SELECT study_uid, series_uid, modality, sop_uid, sop_class_uid, size_bytes, mtime_ns "
-            "FROM instance WHERE series = ?",
-            (series,),
-        )
-        known = {}
-        for study_uid, series_uid, modality, sop_uid, sop_class_uid, size, mtime in found:
-            path = path_of(study_uid, series_uid, sop_uid)
-            remote = RemoteSeries(study_uid, series_uid, modality)
-            instance = RemoteInstance(sop_uid, sop_class_uid)
-            known[path] = Known(remote, instance, Facts(size, mtime))
-        return known
+        rows = self._select("series", series)
+        return {path_of(*k.series[:2], k.instance.sop_uid): k for k in rows}
 
     def is_known(self, path: bytes, facts: Facts) -> bool:
         """Tells whether a file with these facts was noted under ``path``."""
         query = "SELECT size_bytes, mtime_ns FROM instance WHERE path = ?"
         row = self._connection.execute(query, (path,)).fetchone()
         return row is not None and tuple(row) == facts
+
+    def _select(self, column: Literal["path", "series"], value: bytes) -> Iterator[Known]:
+        columns = "study_uid, series_uid, modality, sop_uid, sop_class_uid, size_bytes, mtime_ns"
+        query = f"SELECT {columns} FROM instance WHERE {column} = ?"  # noqa: S608  (our own names)
+        for row in self._connection.execute(query, (value,)):
+            yield Known(RemoteSeries(*row[:3]), RemoteInstance(*row[3:5]), Facts(*row[5:]))

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wardround_client.archive.dicomweb import DicomWebPacs
+from wardround_client.archive.dimse import DimsePacs
 from wardround_client.archive.folder_source import FolderSource
+from wardround_client.archive.pacs import Pacs
 from wardround_client.archive.pacs_source import open_pacs_source
 from wardround_client.archive.source import Source
 from wardround_common.site_config import SiteConfig
@@ -24,8 +26,12 @@ def open_source(config: SiteConfig) -> Iterator[Source]:
     if config.archive is not None:
         yield FolderSource(config.archive)
         return
-    assert config.dicomweb is not None  # noqa: S101  (SiteConfig has exactly one)
-    pacs = DicomWebPacs(config.dicomweb)
+    pacs: Pacs
+    if config.dicomweb is not None:
+        pacs = DicomWebPacs(config.dicomweb)
+    else:
+        assert config.dimse is not None  # noqa: S101  (SiteConfig has exactly one)
+        pacs = DimsePacs(config.dimse)
     store_gb = config.intake.store_gb
     with open_pacs_source(pacs, config.workspace, store_gb=store_gb) as source:
         yield source

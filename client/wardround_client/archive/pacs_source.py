@@ -45,6 +45,11 @@ class PacsSource:
         self._changed: set[bytes] = set()
         """Paths whose content is another since the last refresh told of them."""
 
+    @property
+    def root(self) -> Path:
+        """The store's folder."""
+        return self._store.root
+
     def refresh(
         self, wanted: Wanted, *, on_progress: Progress | None = None
     ) -> Iterator[ArchiveFile]:
@@ -67,14 +72,14 @@ class PacsSource:
     @contextmanager
     def local(self, path: bytes) -> Iterator[Path]:
         """See `Source.local`; fetches the whole series again if the file was evicted."""
-        folder = series_of(path)
-        with self._store.pinned(folder):
-            known = self._catalogue.of_series(folder)
-            if path not in known:
+        with self._store.pinned(series_of(path)):
+            known = self._catalogue.get(path)
+            if known is None:
                 raise DicomError(Reason.NOT_RETRIEVED)
-            if self._store.find(path, known[path].facts) is None:
-                self._fetch_again(folder, known)
-            file = self._store.find(path, known[path].facts)
+            file = self._store.find(path, known.facts)
+            if file is None:
+                self._fetch_again(series_of(path))
+                file = self._store.find(path, known.facts)
             if path in self._changed or file is None:
                 changed = path in self._changed
                 raise DicomError(Reason.CHANGED if changed else Reason.NOT_RETRIEVED)
@@ -147,8 +152,9 @@ class PacsSource:
             got = f"got nothing of the last {_GIVE_UP_AFTER} series asked for, expected images"
             raise ArchiveError(f"PACS: {got}; allow this site to retrieve, see the PACS's own log")
 
-    def _fetch_again(self, folder: bytes, known: Mapping[bytes, Known]) -> None:
+    def _fetch_again(self, folder: bytes) -> None:
         """Fetches the evicted instances of a series; notes those that are not what they were."""
+        known = self._catalogue.of_series(folder)
         lost = [k for path, k in known.items() if self._store.find(path, k.facts) is None]
         reasons = self._fetch(lost[0].series, [k.instance for k in lost])
         if Reason.STORE_TOO_SMALL in reasons.values():

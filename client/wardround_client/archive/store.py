@@ -91,7 +91,7 @@ class Store:
     def __init__(
         self, folder: Path, *, limit_bytes: int, is_known: Callable[[bytes, Facts], bool]
     ) -> None:
-        self._folder = folder
+        self.root = folder
         self._limit_bytes = limit_bytes
         self._lock = threading.RLock()
         self._pins: Counter[bytes] = Counter()
@@ -111,12 +111,12 @@ class Store:
         """A file to write what arrives."""
         with self._lock:
             self._parts += 1
-            return Part(self._folder / _INCOMING / str(self._parts), self._claim)
+            return Part(self.root / _INCOMING / str(self._parts), self._claim)
 
     def keep(self, part: Part, path: bytes) -> Facts:
         """Moves a complete part to its place, durably, and returns its facts."""
         facts = part.finish()
-        target = self._folder / os.fsdecode(path)
+        target = self.root / os.fsdecode(path)
         series = series_of(path)
         with self._lock, _disk():
             make_private_folder(target.parent)
@@ -129,7 +129,7 @@ class Store:
 
     def find(self, path: bytes, facts: Facts) -> Path | None:
         """The file, or None if it was evicted or is another one."""
-        file = self._folder / os.fsdecode(path)
+        file = self.root / os.fsdecode(path)
         try:
             status = file.stat()
         except OSError:
@@ -143,7 +143,7 @@ class Store:
             self._pins[series] += 1
             if series in self._series:
                 self._series.move_to_end(series)
-                os.utime(self._folder / os.fsdecode(series))
+                os.utime(self.root / os.fsdecode(series))
         try:
             yield
         finally:
@@ -154,7 +154,7 @@ class Store:
 
     def drop(self, path: bytes) -> None:
         """Removes one file, if it is there."""
-        file = self._folder / os.fsdecode(path)
+        file = self.root / os.fsdecode(path)
         with self._lock:
             size = _size_of(file)
             file.unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class Store:
             self._taken += size
 
     def _evict(self, series: bytes) -> None:
-        folder = self._folder / os.fsdecode(series)
+        folder = self.root / os.fsdecode(series)
         with _disk():
             shutil.rmtree(folder)
         if not any(folder.parent.iterdir()):
@@ -186,8 +186,8 @@ class Store:
     def _take_stock(self, is_known: Callable[[bytes, Facts], bool]) -> OrderedDict[bytes, int]:
         """Measures what is there, oldest use first; removes what nobody knows of."""
         used: list[tuple[int, bytes, int]] = []
-        for folder in sorted(self._folder.glob("*/*/")):
-            series = os.fsencode(folder.relative_to(self._folder))
+        for folder in sorted(self.root.glob("*/*/")):
+            series = os.fsencode(folder.relative_to(self.root))
             last_used = folder.stat().st_mtime_ns
             size = 0
             for file in list(folder.iterdir()):
