@@ -161,6 +161,17 @@ class PixelCache:
         row, sha256, reason = found
         return CacheEntry(row=row, sha256=sha256, reason=Reason(reason) if reason else None)
 
+    def row_of(self, key: CacheKey) -> int:
+        """Row of an example that is in the cache.
+
+        Raises:
+            RuntimeError: It is not.
+        """
+        entry = self.find(key)
+        if entry is None or entry.row is None:
+            raise RuntimeError("the cache was asked for an example that it does not have")
+        return entry.row
+
     def entries(self, keys: Iterable[CacheKey]) -> dict[bytes, CacheEntry]:
         """Finds, by name, what is known of examples that have not changed since."""
         known = ((key.name, self.find(key)) for key in keys)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from pydicom.uid import UID
 
-from wardround_client.index.headers import Header
-from wardround_client.index.scan import Instance
+from wardround_client.index.header import Header, Instance
 from wardround_client.quarantine import Reason
 from wardround_common.intake_plan import CohortRule
 
@@ -23,6 +24,7 @@ def exclusion(header: Header, rule: CohortRule) -> Reason | None:
         (Reason.OTHER_MODALITY, _misses(header.modality, rule.modalities)),
         (Reason.OTHER_BODY_PART, _misses(header.body_part, rule.body_parts)),
         (Reason.OTHER_VIEW, _misses(header.view, rule.views)),
+        (Reason.OTHER_KERNEL, _misses(header.kernel.upper(), rule.kernels)),
         (Reason.IMAGE_TYPE, _has_type(header.image_type, rule.excluded_image_types)),
         (Reason.FOR_PROCESSING, header.intent == "FOR PROCESSING"),
         (Reason.BURNED_IN, header.burned_in == "YES"),
@@ -30,27 +32,39 @@ def exclusion(header: Header, rule: CohortRule) -> Reason | None:
     return next((reason for reason, holds in checks if holds), None)
 
 
+def exclusion_of_kind(modality: str, sop_class_uid: str, rule: CohortRule) -> Reason:
+    """Says why instances of a modality that the study does not ask for are left out."""
+    if _is_secondary_capture(sop_class_uid):
+        return Reason.SECONDARY_CAPTURE
+    if not _is_image_class(sop_class_uid):
+        return Reason.NOT_AN_IMAGE
+    if not _misses(modality, rule.modalities):
+        raise ValueError("the study asks for this modality")
+    return Reason.OTHER_MODALITY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disputes:
+    """What only the whole archive can tell of an instance."""
+
+    instances: AbstractSet[str]
+    """SOPInstanceUIDs under which files with different headers are found."""
+    studies: AbstractSet[str]
+    """StudyInstanceUIDs whose instances name several patients."""
+
+
 def select_cohort(
-    instances: Iterable[Instance], rule: CohortRule
+    instances: Iterable[Instance], rule: CohortRule, disputes: Disputes
 ) -> tuple[list[Instance], dict[bytes, Reason]]:
     """Selects the instances of the cohort.
 
     Returns:
         The cohort, and the path of every other instance with the reason.
     """
-    instances = list(instances)
-    disputed = _with_many(instances, lambda h: h.sop_instance_uid, lambda h: h)
-    mixed = _with_many(instances, lambda h: h.study_uid, lambda h: (h.patient_id, h.issuer))
     cohort: list[Instance] = []
     refused: dict[bytes, Reason] = {}
     for instance in instances:
-        reason = exclusion(instance.header, rule)
-        if reason is None and not instance.header.patient_id:
-            reason = Reason.NO_PATIENT
-        if reason is None and instance.header.sop_instance_uid in disputed:
-            reason = Reason.DUPLICATE_CONFLICT
-        if reason is None and instance.header.study_uid in mixed:
-            reason = Reason.MIXED_PATIENTS
+        reason = exclusion(instance.header, rule) or _doubt(instance.header, disputes)
         if reason is None:
             cohort.append(instance)
         else:
@@ -58,19 +72,13 @@ def select_cohort(
     return cohort, refused
 
 
-def shared_accessions(instances: Iterable[Instance]) -> frozenset[str]:
-    """Accession numbers that more than one imaging study of the archive has."""
-    return _with_many(instances, lambda h: h.accession, lambda h: h.study_uid)
-
-
-def _with_many(
-    instances: Iterable[Instance], key: Callable[[Header], str], value: Callable[[Header], object]
-) -> frozenset[str]:
-    """Keys for which more than one value occurs."""
-    values: dict[str, set[object]] = defaultdict(set)
-    for instance in instances:
-        values[key(instance.header)].add(value(instance.header))
-    return frozenset(name for name, found in values.items() if len(found) > 1)
+def _doubt(header: Header, disputes: Disputes) -> Reason | None:
+    """Says why an instance that the rule accepts cannot be counted to one patient."""
+    if not header.patient_id:
+        return Reason.NO_PATIENT
+    if header.sop_instance_uid in disputes.instances:
+        return Reason.DUPLICATE_CONFLICT
+    return Reason.MIXED_PATIENTS if header.study_uid in disputes.studies else None
 
 
 def resolve_copies(digests: Mapping[bytes, tuple[str, str]]) -> dict[bytes, Reason]:

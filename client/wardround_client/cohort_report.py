@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from wardround_client.examples import ExampleRow
-from wardround_client.index.scan import Instance
-from wardround_client.labels.table import LabelTable
+from wardround_client.examples import ExampleFacts
 from wardround_client.quarantine import Reason
 from wardround_client.split import Part
 
@@ -17,7 +15,7 @@ from wardround_client.split import Part
 class CohortReport:
     """The counts of one site; they hold no identifier and stay at the site.
 
-    ``found`` is ``usable`` plus all counts of ``refused``: every file is counted exactly once.
+    ``found`` is ``used`` plus all counts of ``refused``: every file is counted exactly once.
     """
 
     found: int
@@ -27,71 +25,82 @@ class CohortReport:
     cohort: int
     """Instances that the study's cohort rule selects, undisputed copies included."""
     labelled: int
-    """Of these, instances of imaging studies with exactly one valid label."""
+    """Of these, instances of images or volumes with exactly one valid label."""
+    used: int
+    """Of these, instances that became part of an example."""
     usable: int
-    """Of these, images that became examples."""
+    """Examples: images or volumes."""
     studies: int
     """Imaging studies with at least one example."""
     patients: int
     """Patients with at least one example."""
-    label_rows: int
-    """Rows of the label file."""
-    label_rows_unused: int
-    """Rows that name no imaging study of the cohort; many of them hint at wrong keys."""
+    label_entries: int
+    """Rows of the label file, or reports or segmentations that hold a label."""
+    label_entries_unused: int
+    """Those that belong to no imaging study of the cohort; many of them hint at wrong keys."""
     splits: dict[str, dict[str, int]]
     """``train``, ``validation`` and ``test`` to examples of each class, by the class's name."""
     sex: dict[str, int]
     """Examples by PatientSex; the empty text is not stated."""
     refused: dict[str, int]
     """Reason code to the number of files left out; see `wardround_client.quarantine.Reason`."""
+    refused_volumes: dict[str, int]
+    """Reason code to the number of volumes left out as a whole, once their files were decoded."""
+    flags: dict[str, int]
+    """How volumes were read, such as ``tilted``, to the number of examples."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeSteps:
-    """What remained after each step of an intake."""
+@dataclass(slots=True)
+class Tally:
+    """Counts that grow while an intake goes through the archive, one imaging study at a time."""
 
-    indexed: Sequence[Instance]
-    cohort: Sequence[Instance]
-    labelled: Sequence[Instance]
-    usable: Sequence[Instance]
-    refused: Mapping[bytes, Reason]
-    """Path to the one reason for every other file."""
+    found: int = 0
+    indexed: int = 0
+    cohort: int = 0
+    labelled: int = 0
+    used: int = 0
+    refused: Counter[Reason] = field(default_factory=Counter)
+    refused_volumes: Counter[Reason] = field(default_factory=Counter)
+
+    def refuse(self, reasons: Iterable[Reason]) -> None:
+        """Counts files that are left out, one reason each."""
+        self.refused.update(reasons)
 
 
 def count_cohort(
-    steps: IntakeSteps,
-    examples: Sequence[ExampleRow],
+    tally: Tally,
+    examples: Sequence[ExampleFacts],
     *,
-    table: LabelTable,
+    studies: int,
+    label_entries: tuple[int, int],
     classes: Sequence[str],
 ) -> CohortReport:
-    """Counts an intake."""
-    headers = [instance.header for instance in steps.usable]
+    """Puts the counts of an intake together; ``label_entries``: all, and unused ones."""
     return CohortReport(
-        found=len(steps.usable) + len(steps.refused),
-        indexed=len(steps.indexed),
-        cohort=len(steps.cohort),
-        labelled=len(steps.labelled),
-        usable=len(steps.usable),
-        studies=len({header.study_uid for header in headers}),
-        patients=len({(header.patient_id, header.issuer) for header in headers}),
-        label_rows=len(table.rows),
-        label_rows_unused=_unused_rows(steps.cohort, table),
+        found=tally.found,
+        indexed=tally.indexed,
+        cohort=tally.cohort,
+        labelled=tally.labelled,
+        used=tally.used,
+        usable=len(examples),
+        studies=studies,
+        patients=len({example.patient for example in examples}),
+        label_entries=label_entries[0],
+        label_entries_unused=label_entries[1],
         splits={part.value: _classes_of(examples, part, classes) for part in Part},
-        sex=dict(Counter(header.sex for header in headers)),
-        refused={code.value: n for code, n in sorted(Counter(steps.refused.values()).items())},
+        sex=dict(Counter(example.sex for example in examples)),
+        refused=_by_code(tally.refused),
+        refused_volumes=_by_code(tally.refused_volumes),
+        flags=dict(sorted(Counter(flag for e in examples for flag in e.flags).items())),
     )
 
 
-def _unused_rows(cohort: Sequence[Instance], table: LabelTable) -> int:
-    used: set[int] = set()
-    for instance in cohort:
-        used.update(*table.rows_of(instance.header.study_uid, instance.header.accession))
-    return len(table.rows) - len(used)
+def _by_code(counts: Mapping[Reason, int]) -> dict[str, int]:
+    return {code.value: n for code, n in sorted(counts.items()) if n}
 
 
 def _classes_of(
-    examples: Sequence[ExampleRow], part: Part, classes: Sequence[str]
+    examples: Sequence[ExampleFacts], part: Part, classes: Sequence[str]
 ) -> dict[str, int]:
     labels = Counter(example.label for example in examples if example.part == part)
     return {name: labels[number] for number, name in enumerate(classes)}

@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import json
+import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +22,18 @@ from numpy.typing import NDArray
 
 from wardround_client.cache import CachedPixels
 from wardround_client.split import Part
+from wardround_client.storage import make_private_folder
 from wardround_common.errors import StateError
 from wardround_common.files import write_atomically
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study, canonical_json
 
-_FORMAT = 1
+_FORMAT = 2
 """Counts up whenever the same file would give other pixels or another list of examples."""
 _LIST_FILE = "examples.npz"
-_PARTS = tuple(Part)
+_SPLITS_FOLDER = "splits"
+
+_FLAG_SEPARATOR = " "
 
 Gather = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -56,16 +61,40 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleFacts:
+    """What a site knows of one example besides its pixels; it never leaves the site."""
+
+    label: int
+    """Class number."""
+    part: Part
+    """Part of the split; the same for all examples of a patient."""
+    patient: str
+    """Pseudonym of the patient."""
+    sex: str
+    """M, F or empty."""
+    age_years: float | None
+    """Age at the imaging study."""
+    manufacturer: str
+    model_name: str
+    kernel: str
+    """ConvolutionKernel; empty where there is none."""
+    slice_thickness: str
+    """SliceThickness as in the header, mm."""
+    slice_spacing_mm: float | None
+    """Distance of a volume's slices; None for a single image."""
+    pixel_sha256: str
+    """Hash of the decoded values; equal for copies under whatever names."""
+    flags: tuple[str, ...] = ()
+    """How a volume was read, such as ``tilted``; see `wardround_client.volumes.plan`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleRow:
     """One example as prepared."""
 
     row: int
     """Row in the pixel file."""
-    label: int
-    part: Part
-    sex: str
-    age_years: float | None
-    manufacturer: str
+    facts: ExampleFacts
 
 
 def cache_folder(config: SiteConfig, study: Study) -> Path:
@@ -83,16 +112,16 @@ def write_examples(
 ) -> None:
     """Writes the list of examples, as a whole or not at all."""
     content = io.BytesIO()
+    facts = [row.facts for row in rows]
+    columns: dict[str, Any] = {
+        name: _to_array(name, [getattr(one, name) for one in facts]) for name in _COLUMNS
+    }
     np.savez(
         content,
         split_by=np.array(_split_key(config, study)),
         pixels=np.array(pixels_name),
         row=np.array([row.row for row in rows], np.int64),
-        label=np.array([row.label for row in rows], np.int64),
-        part=np.array([_PARTS.index(row.part) for row in rows], np.uint8),
-        sex=np.array([row.sex for row in rows], np.str_),
-        age=np.array([_or_nan(row.age_years) for row in rows], np.float64),
-        manufacturer=np.array([row.manufacturer for row in rows], np.str_),
+        **columns,
     )
     path = cache_folder(config, study) / _LIST_FILE
     write_atomically(path, content.getvalue(), mode=0o600)
@@ -109,20 +138,13 @@ def open_examples(config: SiteConfig, study: Study) -> Examples:
     Raises:
         StateError: The site is not prepared for this study, or the cache is damaged.
     """
-    folder = cache_folder(config, study)
-    hint = "prepare the site for this study"
-    if not (folder / _LIST_FILE).is_file():
-        raise StateError(f"site {config.site}: got no prepared examples, expected some; {hint}")
-    lists = _read_lists(folder / _LIST_FILE)
-    if str(lists["split_by"]) != _split_key(config, study):
-        message = "got examples of another split or class count"
-        raise StateError(f"site {config.site}: {message}, expected this study's; {hint}")
-    shape = (study.preprocessing.rows, study.preprocessing.columns)
-    pixels = CachedPixels(folder / str(lists["pixels"]), shape)
+    lists = _open_lists(config, study)
+    shape, hint = study.preprocessing.shape, "prepare the site for this study"
+    pixels = CachedPixels(cache_folder(config, study) / str(lists["pixels"]), shape)
     rows = lists["row"]
     if int(rows.max(initial=-1)) >= len(pixels):
         raise StateError(f"site {config.site}: the pixel cache is cut short; {hint}")
-    train, validation, test = (np.flatnonzero(lists["part"] == k) for k in range(len(_PARTS)))
+    train, validation, test = (np.flatnonzero(lists["part"] == part.value) for part in Part)
     return Examples(
         gather=lambda indices: pixels.gather(rows[indices]),
         labels=lists["label"],
@@ -130,17 +152,75 @@ def open_examples(config: SiteConfig, study: Study) -> Examples:
         validation=validation,
         test=test,
         sex=tuple(lists["sex"].tolist()),
-        age=lists["age"],
+        age=lists["age_years"],
         manufacturer=tuple(lists["manufacturer"].tolist()),
     )
 
 
-def _read_lists(path: Path) -> dict[str, NDArray[Any]]:
+def read_example_facts(config: SiteConfig, study: Study) -> list[ExampleFacts]:
+    """Reads what is known of each example, in the order of `open_examples`.
+
+    Raises:
+        StateError: The site is not prepared for this study, or the list is damaged.
+    """
+    lists = _open_lists(config, study)
+    columns = [lists[name].tolist() for name in _COLUMNS]
+    return [
+        _facts_of(dict(zip(_COLUMNS, values, strict=True))) for values in zip(*columns, strict=True)
+    ]
+
+
+def known_parts(config: SiteConfig, study: Study) -> dict[str, Part]:
+    """Parts of the split given before, by pseudonym, also of patients who are gone.
+
+    Raises:
+        StateError: The file that holds them is damaged.
+    """
+    path = _split_file(config, study)
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_bytes())
+        if document["split_by"] != _split_key(config, study):
+            return {}
+        return {name: Part(part) for name, part in document["parts"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        hint = "restore it from a backup, or delete it for a new split and a new model"
+        raise StateError(f"{path}: is damaged; {hint}") from None
+
+
+def remember_parts(config: SiteConfig, study: Study, parts: Mapping[str, Part]) -> None:
+    """Keeps the parts of the split for good, as a whole or not at all."""
+    document = {"split_by": _split_key(config, study), "parts": dict(parts)}
+    path = _split_file(config, study)
+    make_private_folder(path.parent)
+    write_atomically(path, canonical_json(document), mode=0o600)
+
+
+def _split_file(config: SiteConfig, study: Study) -> Path:
+    """One file for all versions of a study: a new version must not mix the parts anew."""
+    name = hashlib.sha256(study.name.encode()).hexdigest()[:24]
+    return config.workspace / _SPLITS_FOLDER / f"{name}.json"
+
+
+def _open_lists(config: SiteConfig, study: Study) -> dict[str, NDArray[Any]]:
+    """Reads the list of examples if it is this study's.
+
+    Raises:
+        StateError: The site is not prepared for this study, or the list is damaged.
+    """
+    path, hint = cache_folder(config, study) / _LIST_FILE, "prepare the site for this study"
+    if not path.is_file():
+        raise StateError(f"site {config.site}: got no prepared examples, expected some; {hint}")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            lists = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile):
         raise StateError(f"{path}: is damaged; delete it and prepare the site again") from None
+    if str(lists["split_by"]) != _split_key(config, study):
+        message = "got examples of another split or class count"
+        raise StateError(f"site {config.site}: {message}, expected this study's; {hint}")
+    return lists
 
 
 def _split_key(config: SiteConfig, study: Study) -> str:
@@ -149,5 +229,24 @@ def _split_key(config: SiteConfig, study: Study) -> str:
     return canonical_json(parts).decode()
 
 
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+_COLUMNS = tuple(field.name for field in dataclasses.fields(ExampleFacts))
+_NUMBERS = ("age_years", "slice_spacing_mm")
+"""Columns in which NaN stands for None."""
+
+
+def _to_array(name: str, values: list[Any]) -> NDArray[Any]:
+    if name in _NUMBERS:
+        return np.array([float("nan") if value is None else value for value in values], np.float64)
+    if name == "label":
+        return np.array(values, np.int64)
+    if name == "flags":
+        values = [_FLAG_SEPARATOR.join(value) for value in values]
+    return np.array(values, np.str_)
+
+
+def _facts_of(values: dict[str, Any]) -> ExampleFacts:
+    for name in _NUMBERS:
+        values[name] = None if math.isnan(values[name]) else values[name]
+    values["part"] = Part(values["part"])
+    values["flags"] = tuple(values["flags"].split())
+    return ExampleFacts(**values)

@@ -1,36 +1,38 @@
 """Prepares a site for a study: archive, index, cohort, labels, pixels, split, examples.
 
-Each step hands on what it keeps and notes a reason for every file it leaves out. Running it
+Imaging studies pass one at a time, and each step notes a reason for every file it leaves out, so
+memory does not grow with the archive. Decoding happens in guarded worker processes. Running it
 again is cheap: only new or changed files are opened.
 """
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
-from wardround_client.cache import CacheKey, PixelCache, open_pixel_cache
-from wardround_client.cohort import resolve_copies, select_cohort, shared_accessions
-from wardround_client.cohort_report import CohortReport, IntakeSteps, count_cohort
-from wardround_client.examples import ExampleRow, cache_folder, forget_examples, write_examples
-from wardround_client.index.scan import Instance, Progress, scan_archive
-from wardround_client.labels.table import LabelTable, find_label, read_labels
-from wardround_client.pixels.decode import decode_file
-from wardround_client.pseudonym import pseudonym, site_secret
-from wardround_client.quarantine import Reason
+from wardround_client.archive.open_source import open_source
+from wardround_client.archive.source import Progress
+from wardround_client.cache import PixelCache, open_pixel_cache
+from wardround_client.cohort_report import CohortReport, Tally, count_cohort
+from wardround_client.examples import (
+    ExampleRow,
+    cache_folder,
+    forget_examples,
+    known_parts,
+    remember_parts,
+    write_examples,
+)
+from wardround_client.index.refresh import open_site_index, refresh_index, wanted_by
+from wardround_client.intake import Intake, Settled
+from wardround_client.labels.opening import open_labels, read_label_file
+from wardround_client.pseudonym import site_secret
 from wardround_client.split import split_patients
 from wardround_common.errors import ArchiveError
-from wardround_common.intake_plan import Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
-INDEX_FILE = "index.sqlite"
-_BATCH = 64
 _NAMED_REASONS = 3
-
-Refused = dict[bytes, Reason]
 
 
 def prepare_site(
@@ -41,7 +43,8 @@ def prepare_site(
     Args:
         config: The site.
         study: The approved study.
-        on_progress: Called with ``"scan"`` or ``"decode"``, files done, files in all.
+        on_progress: Called with a phase, what is done and the total: those of `refresh_index`,
+            then ``"labels"`` and ``"decode"`` (files of the cohort).
 
     Returns:
         Counts of what was found, kept and left out.
@@ -50,144 +53,75 @@ def prepare_site(
         ArchiveError: Archive or label file cannot be used, or no example is left.
         StateError: The workspace is damaged or in use by another process.
     """
-    _require_apart(config)
-    table = read_labels(config.labels, study.cohort.labels.column)
-    scan = scan_archive(config.archive, config.workspace / INDEX_FILE, on_progress=on_progress)
-    cohort, excluded = select_cohort(scan.instances, study.cohort)
-    accessions = shared_accessions(scan.instances)
-    labels, unlabelled = _find_labels(cohort, table, accessions, len(study.task.classes))
-    labelled = [instance for instance in cohort if instance.path in labels]
-    shape = (study.preprocessing.rows, study.preprocessing.columns)
-    with open_pixel_cache(cache_folder(config, study), shape) as cache:
-        failed = _decode_missing(cache, config.archive, labelled, study.preprocessing, on_progress)
-        rows, undecoded = _usable_rows(cache, labelled)
-        refused = scan.refused | excluded | unlabelled | failed | undecoded
-        # By UID, so that the order of examples depends on neither paths nor scan.
-        usable = [instance for instance in labelled if instance.path in rows]
-        usable.sort(key=lambda instance: instance.header.sop_instance_uid)
-        if not usable:
+    require_apart(config)
+    report = on_progress or _ignore
+    table = read_label_file(config, study)
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(config))
+        index = stack.enter_context(open_site_index(config))
+        refresh_index(config, index, source, wanted_by(config, study, table), on_progress=report)
+        labels = open_labels(config, study, table, index=index, source=source, on_progress=report)
+        cache = stack.enter_context(
+            open_pixel_cache(cache_folder(config, study), study.preprocessing.shape)
+        )
+        intake = Intake(config, study, index=index, source=source, labels=labels)
+        settled = intake.run(cache, on_progress=report)
+        if not settled:
             forget_examples(config, study)
-            raise ArchiveError(_nothing_left(config, refused))
-        examples = _make_examples(config, usable, rows, labels)
-        write_examples(config, study, pixels_name=cache.pixels_path.name, rows=examples)
+            raise ArchiveError(_nothing_left(config, intake.tally))
+        rows = _with_parts(config, study, settled, cache)
+        write_examples(config, study, pixels_name=cache.pixels_path.name, rows=rows)
         cache.remove_old_files()
-    steps = IntakeSteps(
-        indexed=scan.instances, cohort=cohort, labelled=labelled, usable=usable, refused=refused
+    return count_cohort(
+        intake.tally,
+        [row.facts for row in rows],
+        studies=len({one.study_uid for one in settled}),
+        label_entries=(labels.entries, intake.unused_labels()),
+        classes=study.task.classes,
     )
-    return count_cohort(steps, examples, table=table, classes=study.task.classes)
 
 
-def _require_apart(config: SiteConfig) -> None:
+def require_apart(config: SiteConfig) -> None:
     """Raises ArchiveError if intake would write into the archive it reads."""
-    if config.workspace.resolve().is_relative_to(config.archive.resolve()):
+    archive = config.archive
+    if archive and config.workspace.resolve().is_relative_to(archive.resolve()):
         hint = "choose a workspace outside the archive"
         raise ArchiveError(f"workspace {config.workspace}: got a folder in the archive; {hint}")
 
 
-def _find_labels(
-    cohort: Sequence[Instance], table: LabelTable, shared: frozenset[str], classes: int
-) -> tuple[dict[bytes, int], Refused]:
-    """Finds the label of each instance's imaging study: path to class, path to reason."""
-    labels: dict[bytes, int] = {}
-    refused: Refused = {}
-    for instance in cohort:
-        study = (instance.header.study_uid, instance.header.accession)
-        label = find_label(table, study, classes=classes, shared=study[1] in shared)
-        if isinstance(label, Reason):
-            refused[instance.path] = label
-        else:
-            labels[instance.path] = label
-    return labels, refused
-
-
-def _decode_missing(
-    cache: PixelCache,
-    archive: Path,
-    instances: Sequence[Instance],
-    preprocessing: Preprocessing,
-    on_progress: Progress | None,
-) -> Refused:
-    """Decodes what the cache lacks, drops what it has too much, returns what failed now."""
-    known = cache.entries([_cache_key(instance) for instance in instances])
-    missing = [instance for instance in instances if instance.path not in known]
-    failed: Refused = {}
-    for start in range(0, len(missing), _BATCH):
-        batch = []
-        for instance in missing[start : start + _BATCH]:
-            path = archive / os.fsdecode(instance.path)
-            uid = instance.header.sop_instance_uid
-            image = decode_file(path, preprocessing, sop_instance_uid=uid)
-            batch.append((_cache_key(instance), image))
-            if isinstance(image, Reason):
-                failed[instance.path] = image
-        cache.add(batch)
-        if on_progress is not None:
-            on_progress("decode", start + len(batch), len(missing))
-    cache.keep_only({instance.path for instance in instances})
-    return failed
-
-
-def _cache_key(instance: Instance) -> CacheKey:
-    return CacheKey(
-        path=instance.path,
-        sop_instance_uid=instance.header.sop_instance_uid,
-        size_bytes=instance.file.size_bytes,
-        mtime_ns=instance.file.mtime_ns,
-    )
-
-
-def _usable_rows(
-    cache: PixelCache, instances: Sequence[Instance]
-) -> tuple[dict[bytes, int], Refused]:
-    """Finds the pixel row of each usable image, and the reason for each other in the cache."""
-    entries = cache.entries([_cache_key(instance) for instance in instances])
-    refused = {path: entry.reason for path, entry in entries.items() if entry.reason is not None}
-    decoded = {i.path: i for i in instances if i.path in entries and i.path not in refused}
-    refused |= resolve_copies(
-        {
-            path: (instance.header.sop_instance_uid, entries[path].sha256)
-            for path, instance in decoded.items()
-        }
-    )
-    rows = {path: entry.row for path, entry in entries.items() if path not in refused}
-    return {path: row for path, row in rows.items() if row is not None}, refused
-
-
-def _make_examples(
-    config: SiteConfig,
-    usable: Sequence[Instance],
-    rows: Mapping[bytes, int],
-    labels: Mapping[bytes, int],
+def _with_parts(
+    config: SiteConfig, study: Study, settled: Sequence[Settled], cache: PixelCache
 ) -> list[ExampleRow]:
-    """Joins pixels, labels and the split of the patients."""
-    secret = site_secret(config.workspace)
-    patients = [pseudonym(secret, i.header.patient_id, i.header.issuer) for i in usable]
+    """Gives every example its row of pixels, and its patient's part of the split, for good."""
     positive: dict[str, bool] = {}
-    for patient, instance in zip(patients, usable, strict=True):
-        positive[patient] = positive.get(patient, False) or labels[instance.path] > 0
+    for one in settled:
+        found = positive.get(one.facts.patient, False)
+        positive[one.facts.patient] = found or one.facts.label > 0
+    known = known_parts(config, study)
     parts = split_patients(
         positive,
-        secret,
+        site_secret(config.workspace),
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
+        known=known,
     )
+    remember_parts(config, study, {**known, **parts})
     return [
         ExampleRow(
-            row=rows[instance.path],
-            label=labels[instance.path],
-            part=parts[patient],
-            sex=instance.header.sex,
-            age_years=instance.header.age_years,
-            manufacturer=instance.header.manufacturer,
+            row=cache.row_of(one.key), facts=replace(one.facts, part=parts[one.facts.patient])
         )
-        for patient, instance in zip(patients, usable, strict=True)
+        for one in settled
     ]
 
 
-def _nothing_left(config: SiteConfig, refused: Mapping[bytes, Reason]) -> str:
+def _nothing_left(config: SiteConfig, tally: Tally) -> str:
     """One line that says why no example is left, by the most frequent reasons."""
-    counts = Counter(refused.values()).most_common(_NAMED_REASONS)
+    counts = tally.refused.most_common(_NAMED_REASONS)
     named = ", ".join(f"{reason} {count}" for reason, count in counts) or "the archive is empty"
     cure = counts[0][0].cure if counts else "Check the path."
-    got = f"got no usable example of {len(refused)} files ({named}), expected at least one"
+    got = f"got no usable example of {tally.found} files ({named}), expected at least one"
     return f"site {config.site}: {got}. {cure}"
+
+
+def _ignore(phase: str, done: int, total: int) -> None:
+    """Tells nobody."""

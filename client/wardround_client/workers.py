@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing import reduction
@@ -57,7 +57,7 @@ class Limits:
 
 def run_guarded(
     function: Callable[[T], R], items: Iterable[T], *, processes: int, limits: Limits
-) -> Iterator[tuple[T, R | Reason]]:
+) -> Generator[tuple[T, R | Reason], None, None]:
     """Calls ``function`` on every item and yields item and result in the order of the items.
 
     Items are taken as they are needed, and only a few results are held, so memory stays flat.

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from wardround_common.intake_plan import Preprocessing
-from wardround_common.site_config import SiteConfig
+from wardround_common.site_config import Intake, SiteConfig
 from wardround_common.study import Member, Study
 
 COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
@@ -85,6 +85,7 @@ class Hospital:
             archive=self.archive,
             labels=folder / "labels.csv",
             workspace=folder / "workspace",
+            intake=Intake(processes=0),
         )
 
     def add(self, number: int, label: int | None = None, **elements: Any) -> Path:

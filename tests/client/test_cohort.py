@@ -1,18 +1,23 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 
-from wardround_client.archive.folder import ArchiveFile
-from wardround_client.cohort import exclusion, resolve_copies, select_cohort, shared_accessions
-from wardround_client.index.headers import Header
-from wardround_client.index.scan import Instance
+from wardround_client.archive.files import ArchiveFile
+from wardround_client.cohort import (
+    Disputes,
+    exclusion,
+    exclusion_of_kind,
+    resolve_copies,
+    select_cohort,
+)
+from wardround_client.index.header import Header, Instance
 from wardround_client.quarantine import Reason
 from wardround_common.intake_plan import CohortRule
 
-CHEST = Header(
+EMPTY = Header._make("" for _ in Header._fields)
+CHEST = EMPTY._replace(
     sop_instance_uid="1",
     sop_class_uid="1.2.840.10008.5.1.4.1.1.1",
     study_uid="s",
@@ -25,16 +30,15 @@ CHEST = Header(
     image_type="ORIGINAL\\PRIMARY",
     intent="FOR PRESENTATION",
     burned_in="NO",
-    manufacturer="m",
-    sex="",
-    age_years=None,
+    kernel="B30",
 )
+NOTHING = Disputes(instances=frozenset(), studies=frozenset())
 RULE = CohortRule(body_parts=("chest",), views=("PA", "AP"))
 
 
 def _instance(path: str, **changes: Any) -> Instance:
     file = ArchiveFile(path=path.encode(), size_bytes=1, mtime_ns=1)
-    return Instance(file=file, header=dataclasses.replace(CHEST, **changes))
+    return Instance(file=file, header=CHEST._replace(**changes))
 
 
 @pytest.mark.parametrize(
@@ -59,24 +63,36 @@ def _instance(path: str, **changes: Any) -> Instance:
 def test_the_rule_selects_or_names_its_reason(
     changes: dict[str, str], reason: Reason | None
 ) -> None:
-    assert exclusion(dataclasses.replace(CHEST, **changes), RULE) == reason
+    assert exclusion(CHEST._replace(**changes), RULE) == reason
 
 
-def test_copies_that_differ_in_their_headers_are_all_refused() -> None:
-    copies = [_instance("1"), _instance("2", patient_id="q"), _instance("3", sop_instance_uid="3")]
-    copies[2] = _instance("3", sop_instance_uid="3", study_uid="t")
-    cohort, refused = select_cohort(copies, RULE)
-    assert [i.path for i in cohort] == [b"3"]
-    assert refused == {b"1": Reason.DUPLICATE_CONFLICT, b"2": Reason.DUPLICATE_CONFLICT}
+def test_a_study_may_ask_for_kernels() -> None:
+    assert exclusion(CHEST, CohortRule(modalities=("CR",), kernels=("b30",))) is None
+    other = CohortRule(modalities=("CR",), kernels=("B70",))
+    assert exclusion(CHEST, other) == Reason.OTHER_KERNEL
 
 
-def test_an_imaging_study_of_two_patients_is_refused() -> None:
-    two = [_instance("1"), _instance("2", sop_instance_uid="2", issuer="j")]
-    assert set(select_cohort(two, RULE)[1].values()) == {Reason.MIXED_PATIENTS}
+@pytest.mark.parametrize("sop_class", ["1.1", "7", "66.4", "88.11"])
+def test_what_no_study_of_a_modality_takes_has_the_reason_it_would_have_alone(
+    sop_class: str,
+) -> None:
+    uid = f"1.2.840.10008.5.1.4.1.1.{sop_class}"
+    alone = exclusion(CHEST._replace(modality="CT", sop_class_uid=uid), RULE)
+    assert exclusion_of_kind("CT", uid, RULE) == alone
+
+
+def test_what_the_whole_archive_disputes_is_refused() -> None:
+    images = [_instance("1"), _instance("2", sop_instance_uid="2")]
+    images.append(_instance("3", sop_instance_uid="3", study_uid="t"))
+    disputes = Disputes(instances={"1"}, studies={"t"})
+    cohort, refused = select_cohort(images, RULE, disputes)
+    assert [i.path for i in cohort] == [b"2"]
+    assert refused == {b"1": Reason.DUPLICATE_CONFLICT, b"3": Reason.MIXED_PATIENTS}
 
 
 def test_an_image_without_patient_is_refused() -> None:
-    assert select_cohort([_instance("1", patient_id="")], RULE)[1] == {b"1": Reason.NO_PATIENT}
+    refused = select_cohort([_instance("1", patient_id="")], RULE, NOTHING)[1]
+    assert refused == {b"1": Reason.NO_PATIENT}
 
 
 def test_equal_copies_leave_one_and_unequal_ones_none() -> None:
@@ -85,14 +101,3 @@ def test_equal_copies_leave_one_and_unequal_ones_none() -> None:
     )
     conflict = Reason.DUPLICATE_CONFLICT
     assert found == {b"2": Reason.DUPLICATE_COPY, b"3": conflict, b"4": conflict}
-
-
-def test_an_accession_number_of_two_imaging_studies_is_shared() -> None:
-    shared = shared_accessions(
-        [
-            _instance("1"),
-            _instance("2", study_uid="t"),
-            _instance("3", study_uid="t", accession="b"),
-        ]
-    )
-    assert shared == {"a"}

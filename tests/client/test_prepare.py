@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wardround_client import prepare
-from wardround_client.examples import Examples, cache_folder, open_examples
+from wardround_client import intake
+from wardround_client.examples import Examples, cache_folder, open_examples, read_example_facts
 from wardround_client.index.scan import scan_archive
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
@@ -30,13 +30,13 @@ SITES = ("guangzhou_north", "guangzhou_south", "bethesda", "hannover")
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Paths of the files that were decoded."""
     paths: list[Path] = []
-    decode = prepare.decode_file
+    decode = intake.decode_file
 
     def note(path: Path, plan: Preprocessing, *, sop_instance_uid: str) -> object:
         paths.append(path)
         return decode(path, plan, sop_instance_uid=sop_instance_uid)
 
-    monkeypatch.setattr(prepare, "decode_file", note)
+    monkeypatch.setattr(intake, "decode_file", note)
     return paths
 
 
@@ -117,6 +117,29 @@ def test_another_preprocessing_has_a_cache_of_its_own(
     assert len(decoded) == 8
     assert _images(open_examples(hospital.config, other)).shape == (4, 1, 16, 20)
     assert _images(open_examples(hospital.config, new_study())).shape == (4, 1, 24, 24)
+
+
+def test_a_patient_keeps_the_part_whoever_comes_later(hospital: Any, new_study: NewStudy) -> None:
+    prepare_site(hospital.fill(12).config, new_study())
+    before = {fact.patient: fact.part for fact in read_example_facts(hospital.config, new_study())}
+    (hospital.archive / "000003.dcm").unlink()
+    prepare_site(hospital.config, new_study())
+    for number in range(20, 60):
+        hospital.add(number, number % 2)
+    hospital.add(3, 1)
+    prepare_site(hospital.write_labels().config, new_study(preprocessing=Preprocessing(rows=32)))
+    study = new_study(preprocessing=Preprocessing(rows=32))
+    after = {fact.patient: fact.part for fact in read_example_facts(hospital.config, study)}
+    assert len(after) == 52
+    assert before.items() <= after.items()
+
+
+def test_a_damaged_split_is_never_made_anew_in_silence(hospital: Any, new_study: NewStudy) -> None:
+    prepare_site(hospital.fill(4).config, new_study())
+    (path,) = (hospital.config.workspace / "splits").iterdir()
+    path.write_text("{")
+    with pytest.raises(StateError, match="restore it from a backup"):
+        prepare_site(hospital.config, new_study())
 
 
 def test_another_split_asks_for_another_preparation(hospital: Any, new_study: NewStudy) -> None:
@@ -215,7 +238,12 @@ def test_progress_is_told(hospital: Any, new_study: NewStudy) -> None:
     prepare_site(
         hospital.fill(3).config, new_study(), on_progress=lambda *event: heard.append(event)
     )
-    assert heard == [("scan", 3, 3), ("decode", 3, 3)]
+    assert [event for event in heard if event[0] != "walk"] == [
+        ("scan", 3, 3),
+        ("decode", 1, 3),
+        ("decode", 2, 3),
+        ("decode", 3, 3),
+    ]
 
 
 def _part_of_real_site(folder: Path, name: str, target: Path) -> SiteConfig:

@@ -27,6 +27,16 @@ def walk_archive(root: Path) -> Iterator[ArchiveFile]:
     Raises:
         ArchiveError: ``root`` is missing, no folder, or cannot be read.
     """
+    require_folder(root)
+    start, waiting = os.fsencode(root), [b""]
+    while waiting:
+        below: list[bytes] = []
+        yield from _files_of(start, waiting.pop(), below)
+        waiting += reversed(below)
+
+
+def require_folder(root: Path) -> None:
+    """Raises ArchiveError unless ``root`` is a folder that can be listed."""
     if not root.is_dir():
         raise ArchiveError(f"archive {root}: got no folder there, expected one; check the path")
     try:
@@ -34,11 +44,6 @@ def walk_archive(root: Path) -> Iterator[ArchiveFile]:
     except OSError:
         hint = "give this account the right to read it"
         raise ArchiveError(f"archive {root}: got no permission to list it; {hint}") from None
-    start, waiting = os.fsencode(root), [b""]
-    while waiting:
-        below: list[bytes] = []
-        yield from _files_of(start, waiting.pop(), below)
-        waiting += reversed(below)
 
 
 def _files_of(root: bytes, folder: bytes, below: list[bytes]) -> Iterator[ArchiveFile]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wardround_client.archive.files import ArchiveFile
-from wardround_client.archive.folder import walk_archive
+from wardround_client.archive.folder import require_folder, walk_archive
 from wardround_client.archive.source import Progress, Wanted
 
 
@@ -16,16 +16,22 @@ class FolderSource:
     """Hands over a folder as it is, whatever is wanted: looking costs less than asking."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        """Takes the folder.
+
+        Raises:
+            ArchiveError: It is missing, no folder, or cannot be listed.
+        """
+        require_folder(root)
+        self.root = root
 
     def refresh(
         self, wanted: Wanted, *, on_progress: Progress | None = None
     ) -> Iterator[ArchiveFile]:
         """Yields every file below the folder; see `walk_archive`."""
         del wanted, on_progress
-        return walk_archive(self._root)
+        return walk_archive(self.root)
 
     @contextmanager
     def local(self, path: bytes) -> Iterator[Path]:
         """The file itself."""
-        yield self._root / os.fsdecode(path)
+        yield self.root / os.fsdecode(path)

@@ -36,6 +36,11 @@ class Wanted:
 class Source(Protocol):
     """Where a site's files come from; every path is below the archive's root or the store's."""
 
+    @property
+    def root(self) -> Path:
+        """Folder below which the paths lie."""
+        ...
+
     def refresh(
         self, wanted: Wanted, *, on_progress: Progress | None = None
     ) -> Iterator[ArchiveFile]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,24 @@ class ArchiveIndex:
         select = f"SELECT {_COLUMNS} FROM {_FILES} WHERE {' AND '.join(where)}"  # noqa: S608
         order = "ORDER BY folder.path, file.name"
         yield from map(_instance, self._connection.execute(f"{select} {order}", values))
+
+    def imaging_studies(self, modalities: Collection[str]) -> Iterator[list[Instance]]:
+        """Yields the readable instances of ``modalities``, imaging study by imaging study.
+
+        Those of one imaging study come in order of their folders and names.
+        """
+        marks = ", ".join("?" * len(modalities))
+        select = f"SELECT {_COLUMNS} FROM {_FILES} WHERE modality IN ({marks})"  # noqa: S608
+        order = "ORDER BY study_uid, folder.path, file.name"
+        rows = self._connection.execute(f"{select} {order}", sorted(modalities))
+        for _, group in groupby(map(_instance, rows), key=lambda i: i.header.study_uid):
+            yield list(group)
+
+    def kinds(self) -> dict[tuple[str, str], int]:
+        """Number of readable instances by modality and SOP class UID."""
+        select = "SELECT modality, sop_class_uid, count(*) FROM header GROUP BY 1, 2"
+        rows = self._connection.execute(select)
+        return {(modality, sop_class): count for modality, sop_class, count in rows}
 
     def find(self, path: bytes) -> Instance | Reason | None:
         """Looks up one file: what its header says, or why it is refused; None if unknown."""

@@ -27,7 +27,7 @@ from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.labels.codes import code_in, is_one_of, items_of
 from wardround_client.labels.content import ContentItem, walk_content
-from wardround_client.labels.source import is_patient_of
+from wardround_client.labels.source import SeenSeries, is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -149,9 +149,9 @@ class ReportLabels:
         refusal = next((reason for reason, holds in checks if holds), None)
         return found.pop() if refusal is None else refusal
 
-    def unused(self, images: Iterable[Instance]) -> int:
-        """Reports that hold the concept and name no imaging study of ``images``."""
-        used = self._labelled({image.header.study_uid for image in images})
+    def unused(self, seen: Iterable[SeenSeries]) -> int:
+        """Reports that hold the concept and name no imaging study of the series ``seen``."""
+        used = self._labelled({one.study_uid for one in seen})
         return len(self._labelled(self._by_study)) - len(used)
 
     def _labelled(self, study_uids: Iterable[str]) -> set[ReportLabel]:

@@ -16,7 +16,7 @@ from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid, image_grid
 from wardround_client.labels.alignment import match_planes
 from wardround_client.labels.masks import MASK_CLASSES, Mask, MaskFacts, MaskPlane, read_mask
-from wardround_client.labels.source import is_patient_of
+from wardround_client.labels.source import SeenSeries, is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -116,10 +116,9 @@ class MaskLabels:
         except DicomError as error:
             return Reason(error.reason)
 
-    def unused(self, images: Iterable[Instance]) -> int:
-        """Segmentations that have a wanted segment and belong to no series of ``images``."""
-        used = {image.header.series_uid for image in images}
-        return self.entries - self._count(used)
+    def unused(self, seen: Iterable[SeenSeries]) -> int:
+        """Segmentations that have a wanted segment and belong to no series ``seen``."""
+        return self.entries - self._count({one.series_uid for one in seen})
 
     def _class_of(self, mask: MaskLabel, grid: AcquiredGrid) -> int | Reason:
         places = match_planes(mask.facts, grid)

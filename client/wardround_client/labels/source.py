@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from wardround_client.index.header import Header, Instance
 from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.quarantine import Reason
 
 
+class SeenSeries(NamedTuple):
+    """A series of the cohort, by what an entry may name."""
+
+    study_uid: str
+    accession: str
+    series_uid: str
+
+    @classmethod
+    def of(cls, header: Header) -> SeenSeries:
+        """The series of an instance."""
+        return cls(header.study_uid, header.accession, header.series_uid)
+
+
 class Labels(Protocol):
     """Where labels come from; what they are is the study's `LabelRule`."""
+
+    @property
+    def refused(self) -> Mapping[bytes, Reason]:
+        """Path of each report or segmentation that could not be read to the reason."""
+        ...
 
     @property
     def entries(self) -> int:
@@ -27,8 +45,8 @@ class Labels(Protocol):
         """
         ...
 
-    def unused(self, images: Iterable[Instance]) -> int:
-        """Entries that belong to no imaging study of ``images``; many hint at wrong keys."""
+    def unused(self, seen: Iterable[SeenSeries]) -> int:
+        """Entries that belong to none of the cohort's series; many hint at wrong keys."""
         ...
 
 

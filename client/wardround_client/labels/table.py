@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid
+from wardround_client.labels.source import SeenSeries
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 
@@ -57,6 +58,11 @@ class TableLabels:
     """Accession numbers that several imaging studies of the archive have."""
 
     @property
+    def refused(self) -> Mapping[bytes, Reason]:
+        """Nothing: a label file is read as a whole or not at all."""
+        return {}
+
+    @property
     def entries(self) -> int:
         """Rows of the file."""
         return len(self.table.rows)
@@ -66,11 +72,11 @@ class TableLabels:
         study = (image.header.study_uid, image.header.accession)
         return find_label(self.table, study, classes=self.classes, shared=study[1] in self.shared)
 
-    def unused(self, images: Iterable[Instance]) -> int:
-        """Rows that name no imaging study of ``images``."""
+    def unused(self, seen: Iterable[SeenSeries]) -> int:
+        """Rows that name no imaging study of the series ``seen``."""
         used: set[int] = set()
-        for study in {(image.header.study_uid, image.header.accession) for image in images}:
-            used = used.union(*self.table.rows_of(*study))
+        for study_uid, accession in {(one.study_uid, one.accession) for one in seen}:
+            used = used.union(*self.table.rows_of(study_uid, accession))
         return len(self.table.rows) - len(used)
 
 

@@ -15,6 +15,7 @@ from tests.client.labels.objects import COMPREHENSIVE, STUDY, instance
 
 from wardround_client.index.header import Instance
 from wardround_client.labels.reports import ReportLabel, ReportLabels, read_report_label
+from wardround_client.labels.source import SeenSeries
 from wardround_client.quarantine import Reason
 from wardround_common.intake_plan import LabelRule
 
@@ -284,7 +285,7 @@ def test_reports_are_counted(read: Callable[..., ReportLabel | Reason]) -> None:
     reports[2].VerificationFlag = "UNVERIFIED"
     labels = ReportLabels([(instance(str(one.SOPInstanceUID)), read(one)) for one in reports])
     assert (labels.entries, labels.unverified) == (2, 1)
-    assert (labels.unused([CHEST]), labels.unused([])) == (0, 2)
+    assert (labels.unused([SeenSeries.of(CHEST.header)]), labels.unused([])) == (0, 2)
 
 
 def _measurement_report(image: Dataset, number: float, uid: str) -> Dataset:

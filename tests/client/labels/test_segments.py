@@ -14,6 +14,7 @@ from wardround_client.index.header import Instance
 from wardround_client.index.reader import quiet
 from wardround_client.labels.acquired import AcquiredGrid, volume_grid
 from wardround_client.labels.segments import MaskLabel, MaskLabels, read_mask_label
+from wardround_client.labels.source import SeenSeries
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.geometry import read_plane, stack_planes
 from wardround_client.volumes.series import plan_volumes
@@ -153,7 +154,7 @@ def test_segmentations_are_counted(read: Callable[..., Any]) -> None:
     ]
     labels = MaskLabels(rule(), [read(seg) for seg in segs])
     assert labels.entries == 1
-    assert labels.unused([scanned(IMAGES[0])]) == 0 and labels.unused([]) == 1
+    assert labels.unused([SeenSeries.of(scanned(IMAGES[0]).header)]) == 0 and labels.unused([]) == 1
 
 
 def test_a_single_image_has_no_volume(
