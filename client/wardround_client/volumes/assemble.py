@@ -32,8 +32,10 @@ OpenFile = Callable[[bytes], Path]
 _CALIBRATED = ("CT", "PT")
 _HOUNSFIELD = ("", "HU", "US")
 """RescaleType of CT (PS3.3 C.11.1.1.2) whose values are taken for Hounsfield units. ``US``, not
-specified, is what GDCM writes into every image that it transcodes; others, such as ``HU_MOD`` or
+specified, is what GDCM writes into every slice that it transcodes; others, such as ``HU_MOD`` or
 ``Z_EFF``, say that the values are something else."""
+_HOUNSFIELD_ENHANCED = ("HU",)
+"""Enhanced CT has to name its units; perfusion maps say ``US``."""
 _TRANSFORMATION = "PixelValueTransformationSequence"
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -137,11 +139,12 @@ def _require_calibrated(dataset: Dataset, modality: str) -> None:
     Raises:
         DicomError: It does not, or not for every frame, or CT's units are not Hounsfield's.
     """
+    units = _HOUNSFIELD_ENHANCED if items_of(dataset, _GROUPS[1]) else _HOUNSFIELD
     for holder in _rescales(dataset):
         stated = [bool(text_of(holder, f"Rescale{part}")) for part in ("Slope", "Intercept")]
         if not all(stated) and (modality in _CALIBRATED or any(stated)):
             raise DicomError(Reason.BROKEN_LUT)
-        if modality == "CT" and text_of(holder, "RescaleType").upper() not in _HOUNSFIELD:
+        if modality == "CT" and text_of(holder, "RescaleType").upper() not in units:
             raise DicomError(Reason.BROKEN_LUT)
 
 

@@ -46,7 +46,7 @@ def unfit(header: Header) -> Reason | None:
     photometric = header.photometric.upper()
     several = header.frames not in ("", "1") and header.sop_class_uid in SINGLE_FRAME
     checks = (
-        (Reason.SECONDARY_CAPTURE, header.sop_class_uid.startswith(_SECONDARY_CAPTURE)),
+        (Reason.SECONDARY_CAPTURE, _is_secondary_capture(header.sop_class_uid)),
         (Reason.NOT_A_VOLUME, modality is None),
         (Reason.OTHER_MODALITY, modality != header.modality),
         (Reason.COLOUR, header.samples not in ("", "1")),
@@ -133,6 +133,10 @@ def _number_of(axes: Float, known: list[Float]) -> int:
             return number
     known.append(axes)
     return len(known) - 1
+
+
+def _is_secondary_capture(sop_class_uid: str) -> bool:
+    return f"{sop_class_uid}.".startswith(f"{_SECONDARY_CAPTURE}.")
 
 
 def _is_size(text: str) -> bool:

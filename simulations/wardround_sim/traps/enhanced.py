@@ -55,9 +55,9 @@ def item(**elements: Any) -> Items:
     return Items([dataset])
 
 
-def rescale(slope: float, intercept: float) -> Items:
+def rescale(slope: float, intercept: float, units: str = "HU") -> Items:
     """The pixel value transformation macro."""
-    return item(RescaleSlope=str(slope), RescaleIntercept=str(intercept), RescaleType="HU")
+    return item(RescaleSlope=str(slope), RescaleIntercept=str(intercept), RescaleType=units)
 
 
 def frame(place: Places, axis: int, *, slope: float = SLOPE_MM, **macros: Any) -> Dataset:
@@ -159,6 +159,12 @@ def _rescale_of_some(axis: int) -> Dataset:
     return enhanced(frames, PixelValueTransformationSequence=None)
 
 
+def _perfusion(axis: int) -> Dataset:
+    frames = [frame(place, axis) for place in _places()]
+    unspecified = rescale(SLOPE_MM, LEAST_MM, "US")
+    return enhanced(frames, PixelValueTransformationSequence=unspecified)
+
+
 def _with_localizer(axis: int) -> Dataset:
     kind = item(FrameType=["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"])
     frames = [frame(place, axis) for place in _places()]
@@ -238,6 +244,11 @@ CASES = (
     Case(
         name="enhanced CT, rescale of one frame only",
         make=_one(_rescale_of_some),
+        refused={Reason.BROKEN_LUT: 1},
+    ),
+    Case(
+        name="enhanced CT, values not Hounsfield's",
+        make=_one(_perfusion),
         refused={Reason.BROKEN_LUT: 1},
     ),
     Case(

@@ -59,7 +59,7 @@ def stack(
     """
     places = along_normal(axes, STEP_MM) if places is None else places
     return [
-        make_slice(n + 1, place, axis, axes=axes, **(elements | dict(each(n))))
+        make_slice(n + 1, place, axis, **({"axes": axes} | elements | dict(each(n))))
         for n, place in enumerate(places)
     ]
 
@@ -112,8 +112,7 @@ def _jittering() -> Places:
 
 
 def _rotating(number: int) -> dict[str, Any]:
-    axes = turned(0, np.degrees(5e-4)) if number == 5 else AXIAL
-    return {"ImageOrientationPatient": decimals(axes.ravel())}
+    return {"axes": turned(0, np.degrees(5e-4)) if number == 5 else AXIAL}
 
 
 _POSITION = b"-20.0000000000\\11.0000000000\\42.5000000000"

@@ -22,7 +22,7 @@ from wardround_client.index.reader import quiet, read_header
 from wardround_client.pixels.decode import decode_file
 from wardround_client.pixels.radiograph import SCALE
 from wardround_client.quarantine import Reason
-from wardround_client.volumes.assemble import read_volume
+from wardround_client.volumes.assemble import OpenFile, read_volume
 from wardround_client.volumes.geometry import Irregular
 from wardround_client.volumes.grid import make_grid
 from wardround_client.volumes.multiframe import read_frames
@@ -97,7 +97,8 @@ def run_case(case: Case, folder: Path) -> Outcome:
 
 def take_in(root: Path, *, irregular: Irregular) -> Intake:
     """Reads the volumes below a folder, as intake does."""
-    instances, refused = read_instances(root)
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    instances, refused = read_instances(root, files)
     planned, open_file = plan_folder(root, instances, irregular=irregular)
     refused |= planned.refused
     volumes: dict[str, Volume] = {}
@@ -113,11 +114,11 @@ def take_in(root: Path, *, irregular: Irregular) -> Intake:
     return Intake(volumes=volumes, refused=refused)
 
 
-def read_instances(root: Path) -> tuple[list[Instance], dict[bytes, Reason]]:
-    """Reads the headers of all files below a folder."""
+def read_instances(root: Path, files: Sequence[Path]) -> tuple[list[Instance], dict[bytes, Reason]]:
+    """Reads the headers of files below a folder."""
     instances: list[Instance] = []
     refused: dict[bytes, Reason] = {}
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    for path in files:
         file = ArchiveFile(os.fsencode(path.relative_to(root)), path.stat().st_size, 0)
         try:
             instances.append(Instance(file, read_header(path)))
@@ -128,7 +129,7 @@ def read_instances(root: Path) -> tuple[list[Instance], dict[bytes, Reason]]:
 
 def plan_folder(
     root: Path, instances: Sequence[Instance], *, irregular: Irregular
-) -> tuple[PlannedVolumes, partial[Path]]:
+) -> tuple[PlannedVolumes, OpenFile]:
     """Plans the volumes of a folder; returns also what opens its files."""
     open_file = partial(_below, root)
     frames = partial(read_frames, open_file=open_file)
