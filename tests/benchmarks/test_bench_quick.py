@@ -11,7 +11,10 @@ from wardround_sim.bench.__main__ import BENCHMARKS, main
 from wardround_sim.bench.rows import Ratio, Row, Spread, ratio
 
 EXPECTED_CASES = {"masking": ("client", "coordinator", "upload"), "rounds": ("4 sites",)}
-EXPECTED_CASES["throughput"] = ("filling", "reading", "training")
+EXPECTED_CASES["throughput"] = ("training",)
+EXPECTED_CASES["cache"] = ("building", "gathering")
+EXPECTED_CASES["index"] = ("warm", "cold", "unchanged tree", "peak memory")
+EXPECTED_CASES["traps"] = ("axial", "radiograph")
 
 
 @pytest.mark.filterwarnings("ignore")  # those of the libraries we are compared with

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wardround_sim.bench.rows import Row
 
-BENCHMARKS = ("masking", "throughput", "rounds")
+BENCHMARKS = ("masking", "cache", "throughput", "rounds", "index", "traps")
 QUICK: dict[str, dict[str, Any]] = {
     "masking": {"values": (20_000,), "sites": (4,), "repetitions": 2},
+    "cache": {"files": 3, "times": 2, "batches": 1, "batch_size": 4, "repetitions": 2},
     "throughput": {"patients": 12, "steps": 1, "batch_size": 4, "repetitions": 2},
     "rounds": {
         "patients": 12,
@@ -28,6 +29,8 @@ QUICK: dict[str, dict[str, Any]] = {
         "ray_repetitions": 0,
         "workers": 0,
     },
+    "traps": {"every": 12, "corpus": Path("absent")},
+    "index": {"files": 250, "side": 16, "sample": 100, "repetitions": 1},
 }
 """Sizes that only show that everything runs; their numbers mean nothing."""
 

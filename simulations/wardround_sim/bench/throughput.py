@@ -6,40 +6,27 @@ and the model is the smallest one, so reading weighs as heavily as it ever does.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from monai.data.dataset import CacheDataset
-from monai.data.image_reader import PydicomReader
-from monai.data.utils import list_data_collate
-from monai.transforms.compose import Compose
-from monai.transforms.intensity.array import NormalizeIntensity
-from monai.transforms.io.array import LoadImage
-from monai.transforms.spatial.array import Resize
-from monai.transforms.utility.array import EnsureChannelFirst
-from numpy.typing import NDArray
 
 from wardround_client.examples import Gather, open_examples
 from wardround_client.models import build_model
 from wardround_client.parameters import export_parameters
-from wardround_client.prepare import prepare_site
 from wardround_client.training import StepRange, TrainingData, train_steps
 from wardround_common.plan import Training
-from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 from wardround_common.update import model_sha256
 from wardround_sim.bench.hospitals import make_hospitals
+from wardround_sim.bench.monai_reading import cache_dataset, collated, loading_normalised
 from wardround_sim.bench.rows import Row, Spread, ratio
-from wardround_sim.bench.timing import Prepare, interleave
+from wardround_sim.bench.timing import interleave
 
 NAME = "throughput"
 CACHE, MEMORY = "wardround cache", "tensors in memory"
@@ -70,74 +57,19 @@ def measure(sizes: Sizes, *, on_case: Callable[[str], None]) -> Iterator[Row]:
             Path(folder), sites=3, patients=sizes.patients, training=training
         )
         study, config = hospitals.federation.study, hospitals.federation.sites[0]
-        on_case("filling the caches")
-        yield from _filling_rows(config, study, Path(folder), min(3, sizes.repetitions))
-        examples, monai = open_examples(config, study), _monai_dataset(config.archive, study)
+        examples = open_examples(config, study)
+        files = (Path(folder) / config.site).rglob("*.dcm")
+        monai = cache_dataset(files, loading_normalised(study.preprocessing.shape))
         order = np.arange(examples.labels.size)
         images = examples.gather(order)
         data = TrainingData(gather=examples.gather, indices=order, labels=examples.labels)
         gathers: dict[str, Gather] = {
             CACHE: examples.gather,
             MEMORY: lambda indices: images[indices],
-            MONAI: lambda indices: _collated(monai, indices),
+            MONAI: lambda indices: collated(monai, indices),
         }
-        on_case("reading")
-        yield from _rows("reading alone", _read(gathers, sizes, order.size))
         on_case("training")
         yield from _rows("training small_cnn", _train(gathers, data, study, sizes), goal=_GOAL)
-
-
-def _filling_rows(config: SiteConfig, study: Study, folder: Path, times: int) -> Iterator[Row]:
-    """From DICOM files to something to train from: once for each image, not in each step."""
-
-    def prepare_afresh() -> Callable[[], object]:
-        workspace = Path(tempfile.mkdtemp(dir=folder))
-        for name in ("site.key", "site.secret"):
-            shutil.copy(config.workspace / name, workspace / name)
-        fresh = replace(config, workspace=workspace)
-        return lambda: prepare_site(fresh, study)
-
-    ways: dict[str, Prepare] = {
-        CACHE: prepare_afresh,
-        MONAI: lambda: lambda: _monai_dataset(config.archive, study),
-    }
-    seconds = interleave(ways, repetitions=times, clock=time.perf_counter)
-    images = open_examples(config, study).labels.size
-    yield from _rows("filling", {way: [images / s for s in t] for way, t in seconds.items()})
-
-
-def _monai_dataset(archive: Path, study: Study) -> Any:
-    shape = (study.preprocessing.rows, study.preprocessing.columns)
-    transform = Compose(
-        [
-            LoadImage(reader=PydicomReader(), image_only=True),
-            EnsureChannelFirst(),
-            Resize(shape),
-            NormalizeIntensity(),
-        ]
-    )
-    files = sorted(str(path) for path in archive.rglob("*.dcm"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return CacheDataset(files, transform, num_workers=0, progress=False)
-
-
-def _collated(dataset: Any, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-    """One batch as MONAI's DataLoader puts it together."""
-    batch = list_data_collate([dataset[int(index)] for index in indices])
-    return np.asarray(batch.as_tensor().numpy(), dtype=np.float32)
-
-
-def _read(gathers: Mapping[str, Gather], sizes: Sizes, images: int) -> Rates:
-    draw = np.random.default_rng(1)
-    batches = draw.integers(0, images, (20 * sizes.steps, sizes.batch_size))
-
-    def reading(gather: Gather) -> Callable[[], object]:
-        return lambda: [gather(batch) for batch in batches]
-
-    ways = {way: partial(reading, gather) for way, gather in gathers.items()}
-    seconds = interleave(ways, repetitions=sizes.repetitions, clock=time.perf_counter, warm_up=True)
-    return {way: [batches.size / s for s in taken] for way, taken in seconds.items()}
 
 
 def _train(gathers: Mapping[str, Gather], data: TrainingData, study: Study, sizes: Sizes) -> Rates:
