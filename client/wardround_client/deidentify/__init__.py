@@ -15,9 +15,9 @@ the site's secret nobody finds the original UIDs by trying all record numbers.
 
 Threat not stopped: what the pixels show. Text burned into an image is refused only where the
 header admits it or the kind of image is known for it (screenshots, ultrasound). A face can be
-rebuilt from a CT or MR of the head. Whoever writes the original can hide some digits in numbers
-that a viewer needs, such as the last decimals of a position. Whoever has the same image in
-another archive recognises its pixels.
+rebuilt from a CT or MR of the head. Whoever writes the original can hide six digits in numbers
+that a viewer needs, such as a window's centre, or more in the last decimals of a position.
+Whoever has the same image in another archive recognises its pixels.
 
 Dates and times: none is kept, not even shifted; where a viewer may demand one, it is a constant.
 Age is rounded down to five years, and 90 from there on.

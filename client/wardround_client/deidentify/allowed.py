@@ -2,7 +2,7 @@
 
 Image Pixel module, LUT tables and what names patient and study are made in
 `wardround_client.deidentify.rebuild`; everything else of an image is here or nowhere. Ranges end
-below 10 million, so that no record number or date written as a number passes.
+at one million, so that no date and no record number of seven digits passes as a number.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _MULTI_FRAME: dict[str, Rule] = {
     **FRAME_TYPE,
     **each(
         FRAME_WORD,
-        "EchoPulseSequence MultipleSpinEcho MultiplanarExcitation PhaseContrast"
+        "EchoPulseSequence MultipleSpinEcho MultiPlanarExcitation PhaseContrast"
         " TimeOfFlightContrast SteadyStatePulseSequence EchoPlanarPulseSequence"
         " SaturationRecovery SpectrallySelectedSuppression OversamplingPhase"
         " GeometryOfKSpaceTraversal RectilinearPhaseEncodeReordering"
@@ -151,7 +151,7 @@ ALLOWED: dict[str, Rule] = {
     "SeriesInstanceUID": MappedUid(),
     "FrameOfReferenceUID": MappedUid(),
     "SynchronizationFrameOfReferenceUID": MappedUid(),
-    "ImageType": Word(terms.IMAGE_TYPE, other="OTHER"),
+    "ImageType": Word(terms.IMAGE_TYPE, leading=True),
     "Modality": Word(terms.MODALITY),
     "Manufacturer": Spelt(terms.maker),
     "PatientSex": Word(terms.SEX),
@@ -179,3 +179,8 @@ ALLOWED: dict[str, Rule] = {
     **_PROJECTION,
     **_MULTI_FRAME,
 }
+ENHANCED: dict[str, Rule] = ALLOWED | {
+    # Exactly four values (PS3.3 C.8.16.1).
+    "ImageType": Word(terms.IMAGE_TYPE, other="OTHER", most=4),
+}
+"""The allow-list for images with functional groups."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,10 +28,7 @@ class RebuiltFolder:
 def rebuild_folder(
     files: Iterable[Path], out: Path, *, secret: bytes, processes: int, limits: Limits
 ) -> RebuiltFolder:
-    """Builds every file anew under ``out``, which must be new or empty.
-
-    Each is written as a whole or not at all. Files of a series are numbered in the order of
-    ``files``; a second file of one instance is left out.
+    """Builds every file anew under ``out``; see `write_rebuilt`.
 
     Args:
         files: Originals.
@@ -41,6 +39,26 @@ def rebuild_folder(
 
     Raises:
         ArchiveError: ``out`` holds something already, or cannot be written.
+        StateError: No worker process could be started.
+    """
+    work = partial(rebuild_file, secret=secret)
+    results = run_guarded(work, files, processes=processes, limits=limits)
+    with closing(results):
+        return write_rebuilt((made for _, made in results), out)
+
+
+def write_rebuilt(results: Iterable[RebuiltFile | Reason], out: Path) -> RebuiltFolder:
+    """Writes rebuilt files below ``out``, which must be new or empty.
+
+    Each is written as a whole or not at all. Files of a series are numbered as they come; a
+    second file of one instance is left out.
+
+    Args:
+        results: What `rebuild_file` gave for each original.
+        out: Where the files go.
+
+    Raises:
+        ArchiveError: ``out`` holds something already, or cannot be written.
     """
     counts, seen = RebuiltFolder(), set[str]()
     numbers: Counter[Path] = Counter()
@@ -48,8 +66,7 @@ def rebuild_folder(
         make_private_folder(out)
         if any(out.iterdir()):
             raise ArchiveError(f"{out}: got files there, expected a new or empty folder")
-        work = partial(rebuild_file, secret=secret)
-        for _, made in run_guarded(work, files, processes=processes, limits=limits):
+        for made in results:
             if isinstance(made, Reason):
                 counts.refused[made] += 1
             elif made.sop_instance_uid in seen:

@@ -12,7 +12,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 
-from wardround_client.deidentify.allowed import ALLOWED
+from wardround_client.deidentify.allowed import ALLOWED, ENHANCED
 from wardround_client.deidentify.luts import rebuilt_tables
 from wardround_client.deidentify.rules import Maker
 from wardround_client.index.reader import open_dataset, quiet, text_of
@@ -66,7 +66,8 @@ def rebuild(source: FileDataset, values: NDArray[np.int32] | None, *, secret: by
         _require_fit(source)
         layout = layout_of(source) if values is not None else None
         signed = layout.signed if layout else text_of(source, "PixelRepresentation") == "1"
-        made = Maker(secret, signed=signed).rebuilt(source, ALLOWED)
+        allowed = ENHANCED if "SharedFunctionalGroupsSequence" in source else ALLOWED
+        made = Maker(secret, signed=signed).rebuilt(source, allowed)
         syntax = source.file_meta.get("TransferSyntaxUID")
         for keyword in _TABLES:
             big = syntax == uid.ExplicitVRBigEndian
@@ -107,6 +108,10 @@ def rebuild_file(path: Path, *, secret: bytes) -> RebuiltFile | Reason:
             content = encode(made)
     except DicomError as error:
         return Reason(error.reason)
+    except MemoryError:  # the worker process has a reason of its own for it
+        raise
+    except Exception:  # a parser of foreign bytes may raise anything, also lazily
+        return Reason.BROKEN_HEADER
     return RebuiltFile(
         patient=made.PatientID,
         study_uid=made.StudyInstanceUID,

@@ -19,9 +19,17 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 from pydicom.valuerep import format_number_as_ds
 
+from wardround_client.deidentify.terms import MAY_BE_EMPTY
 from wardround_client.pseudonym import mapped_uid
 
-_HALF = 1 << 15
+_LONG = range(-(1 << 31), 1 << 31)
+_WHOLE = {
+    "SS": range(-(1 << 15), 1 << 15),
+    "US": range(1 << 16),
+    "SL": _LONG,
+    "UL": range(1 << 32),
+}
+"""What fits an element of this type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,9 @@ class Word:
 
     words: frozenset[str]
     other: str = ""
-    """Written for a value that is not; empty: then the element stays empty."""
+    """Written for a value that is not; empty: then the element is refused."""
+    leading: bool = False
+    """Whether the values before the first that is not on the list are kept."""
     most: int = 16
 
 
@@ -80,6 +90,8 @@ class Items:
 
     allowed: Mapping[str, Rule]
     most: int = 16
+    needed: tuple[str, ...] = ()
+    """An item without these is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +117,19 @@ class Maker:
     """Whether pixels are signed; decides the type of elements that hold pixel values."""
 
     def rebuilt(self, source: Dataset, allowed: Mapping[str, Rule]) -> Dataset:
-        """Builds a new dataset of what the rules let through; the rest stays empty."""
+        """Builds a new dataset of what the rules let through.
+
+        Of the rest, elements that may be empty and not absent stay as empty ones.
+        """
         made = Dataset()
         for keyword, rule in allowed.items():
             if keyword in source:
                 vr = dictionary_VR(keyword)
                 if " or " in vr:
                     vr = "SS" if self.signed else "US"
-                made.add(DataElement(Tag(keyword), vr, self._value(source, keyword, rule, vr)))
+                value = self._value(source, keyword, rule, vr)
+                if value or keyword in MAY_BE_EMPTY or isinstance(rule, Constant):
+                    made.add(DataElement(Tag(keyword), vr, value))
         return made
 
     def _value(self, source: Dataset, keyword: str, rule: Rule, vr: str) -> Any:
@@ -127,14 +144,17 @@ class Maker:
         if isinstance(rule, Constant):
             return rule.value
         made = [self._one(part, rule, vr) for part in _parts(value)]
+        if isinstance(rule, Word) and rule.leading and None in made:
+            made = made[: made.index(None)]
         fits = all(part is not None for part in made) and len(made) <= _most(rule)
         return made if fits else None
 
     def _sequence(self, value: object, rule: Items | Coded) -> list[Dataset]:
         items = list(value)[: rule.most] if isinstance(value, Sequence) else []
         if isinstance(rule, Items):
-            return [self.rebuilt(item, rule.allowed) for item in items]
-        return [made for item in items if (made := self._coded(item, rule)) is not None]
+            made = [self.rebuilt(item, rule.allowed) for item in items]
+            return [item for item in made if all(item.get(name) for name in rule.needed)]
+        return [code for item in items if (code := self._coded(item, rule)) is not None]
 
     def _coded(self, item: Dataset, rule: Coded) -> Dataset | None:
         known = known_code(
@@ -197,11 +217,12 @@ def _number(text: str, rule: Number, vr: str) -> object:
 def _whole(number: float, vr: str) -> int | None:
     whole = int(number)
     # Whoever wrote the original may have taken signed for unsigned, or the other way round.
-    if vr == "SS" and whole >= _HALF:
-        whole -= 2 * _HALF
+    if vr == "SS" and whole >= 1 << 15:
+        whole -= 1 << 16
     elif vr == "US" and whole < 0:
-        whole += 2 * _HALF
-    return whole if number.is_integer() else None
+        whole += 1 << 16
+    fits = whole in _WHOLE.get(vr, _LONG)
+    return whole if fits and number.is_integer() else None
 
 
 def _parts(value: object) -> Iterator[object]:

@@ -28,6 +28,7 @@ REFERENCES = Items(
         "ReferencedFrameNumber": Number(1, 99_999, most=1000),
     },
     most=2000,
+    needed=("ReferencedSOPClassUID", "ReferencedSOPInstanceUID"),
 )
 REGION = Coded({"AnatomicRegionModifierSequence": Coded()})
 VIEW = Coded({"ViewModifierCodeSequence": Coded()})
@@ -48,25 +49,25 @@ VALUES: dict[str, Rule] = {
 }
 FRAME_TYPE: dict[str, Rule] = {
     "FrameType": Word(terms.FRAME, other="OTHER"),
-    "PixelPresentation": FRAME_WORD,
+    "PixelPresentation": Constant("MONOCHROME"),
     "VolumetricProperties": FRAME_WORD,
     "VolumeBasedCalculationTechnique": FRAME_WORD,
     "ComplexImageComponent": FRAME_WORD,
     "AcquisitionContrast": FRAME_WORD,
-}
-_DATES = (
-    "SeriesDate AcquisitionDate ContentDate RadiopharmaceuticalStartDate",
-    "SeriesTime AcquisitionTime ContentTime RadiopharmaceuticalStartTime",
-    "AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime DecayCorrectionDateTime"
-    " RadiopharmaceuticalStartDateTime",
-)
-CONSTANT_DATES: dict[str, Rule] = {
-    keyword: Constant(value)
-    for keywords, value in zip(_DATES, (_NO_DATE, _NO_TIME, _NO_DATE + _NO_TIME), strict=True)
-    for keyword in keywords.split()
 }
 
 
 def each(rule: Rule, keywords: str) -> dict[str, Rule]:
     """Gives each of the keywords, which are parted by spaces, the same rule."""
     return dict.fromkeys(keywords.split(), rule)
+
+
+CONSTANT_DATES: dict[str, Rule] = {
+    **each(Constant(_NO_DATE), "SeriesDate AcquisitionDate ContentDate"),
+    **each(Constant(_NO_TIME), "SeriesTime AcquisitionTime ContentTime"),
+    **each(
+        Constant(_NO_DATE + _NO_TIME),
+        "AcquisitionDateTime FrameAcquisitionDateTime FrameReferenceDateTime"
+        " DecayCorrectionDateTime",
+    ),
+}

@@ -9,6 +9,13 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+MAY_BE_EMPTY = _words(
+    "AcquisitionContextSequence AnatomicRegionSequence BodyPartExamined DetectorType EchoTime"
+    " EchoTrainLength InstanceNumber KVP Laterality MRAcquisitionType Manufacturer"
+    " PatientOrientation PatientPosition PatientSex RadiopharmaceuticalInformationSequence"
+    " RepetitionTime ScanOptions SliceThickness ViewCodeSequence ViewPosition"
+)
+"""Elements that an image must have, if only empty (type 2, PS3.5 7.4.3)."""
 YES_NO = _words("YES NO")
 SEX = _words("M F O")
 SIDE = _words("L R U B")
@@ -42,7 +49,7 @@ RESCALE_TYPE = _words("HU HU_MOD OD US MGML Z_EFF ED EDW PCT NORMALIZED")
 LOSSY = _words("00 01 ISO_10918_1 ISO_14495_1 ISO_15444_1 ISO_15444_15 ISO_13818_2 ISO_14496_10")
 SCAN = _words(
     "SE IR GR EP RM SK MTC SS TRSS SP MP OSP NONE 2D 3D PER RG CG PPG FC PFF PFP SP FS CARD_RM CARD"
-    " CARDIAC RESP FAST_GEMS SAT_GEMS HELICAL AXIAL SEGMENTED HELIX BODY"
+    " CARDIAC RESP FAST_GEMS SAT_GEMS HELICAL AXIAL SEGMENTED HELIX BODY OTHER"
 )
 NUCLEAR = _words(
     "BQML CNTS CPS PROPCNTS PROPCPS GML CM2ML NONE START ADMIN EMISSION TRANSMISSION STATIC DYNAMIC"
