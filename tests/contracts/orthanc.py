@@ -113,9 +113,10 @@ class Orthanc:
         """Deletes one instance."""
         self.request("DELETE", f"/instances/{identifier}")
 
-    def file(self, identifier: str) -> bytes:
-        """One instance as Orthanc keeps it."""
-        return self.request("GET", f"/instances/{identifier}/file")
+    def clear(self) -> None:
+        """Deletes everything."""
+        for patient in json.loads(self.request("GET", "/patients")):
+            self.request("DELETE", f"/patients/{patient}")
 
     def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Asks its own REST interface.

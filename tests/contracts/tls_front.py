@@ -36,7 +36,9 @@ class _Connection(socketserver.BaseRequestHandler):
             self.server.context.wrap_socket(self.request, server_side=True) as outside,
             socket.create_connection(self.server.behind, 30) as inside,
         ):
-            outside.settimeout(30)
+            for end in (inside, outside):
+                end.settimeout(30)
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             thread = threading.Thread(target=_pump, args=(inside, outside), daemon=True)
             thread.start()
             _pump(outside, inside)
