@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 def read_below(root: bytes, path: bytes) -> Header | Reason:
     """Reads the header of the file ``path`` below ``root``, or returns why it cannot be used."""
     try:
-        return read_header(Path(os.fsdecode(os.path.join(root, path))))  # noqa: PTH118  (bytes)
+        return read_header(os.path.join(root, path))  # noqa: PTH118  (bytes)
     except DicomError as error:
         return Reason(error.reason)
 
@@ -99,14 +99,14 @@ def parse_header(path: Path) -> Header:
         return _header_of(open_dataset(path, tags=list(KEYWORDS), end=HEADER_END))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path | bytes) -> Header:
     """Reads one file's header, the fast way where that is certain.
 
     Raises:
         DicomError: The file cannot be used; the reason is a `Reason`.
     """
-    header = walk_header(os.fspath(path))
-    return parse_header(path) if header is None else header
+    header = walk_header(path)
+    return parse_header(Path(os.fsdecode(path))) if header is None else header
 
 
 def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXELS) -> FileDataset:

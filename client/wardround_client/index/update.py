@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.index.pending import HeaderReading, count_pending
-from wardround_client.index.schema import TEMPORARY_TABLES, split_path
+from wardround_client.index.schema import TEMPORARY_TABLES, join_path
 from wardround_client.quarantine import Reason
 
 Progress = Callable[[str, int, int], None]
@@ -109,7 +109,7 @@ def update_index(
     """
     report = on_progress or _ignore
     comparison = _Comparison(connection)
-    for folder, group in groupby(files, key=lambda file: split_path(file.path)[0]):
+    for folder, group in groupby(files, key=lambda file: file.path.rpartition(b"/")[0]):
         comparison.compare(folder, group)
         report("walk", comparison.compared, 0)
         if comparison.evictable >= _PAGE:
@@ -155,9 +155,9 @@ class _Comparison:
         number = self._enter(folder)
         rows = self._rows(number)
         row = next(rows, None)
-        previous = None
+        previous, start = None, len(join_path(folder, b""))
         for file in files:
-            name = split_path(file.path)[1]
+            name = file.path[start:]
             if previous is not None and name <= previous:
                 raise RuntimeError("files of a folder must come in order of their names")
             previous = name
@@ -202,9 +202,7 @@ class _Comparison:
     def _add(self, folder: int, name: bytes, file: ArchiveFile) -> None:
         self._counts.new += 1
         self._last_id += 1
-        _, size_bytes, mtime_ns, inode, reason = file
-        row = (self._last_id, folder, name, size_bytes, mtime_ns, inode, reason)
-        self._added.append(row)
+        self._added.append((self._last_id, folder, name, *file[1:]))
         self._read_later(self._last_id, file, is_new=True)
 
     def _check(self, row: _Row, file: ArchiveFile) -> None:

@@ -13,12 +13,18 @@ Encoding: DICOM PS3.5, chapter 7.
 from __future__ import annotations
 
 import os
+from bisect import bisect
 from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct, unpack
 from struct import error as CutShort  # noqa: N812  (what it means here)
 
-from pydicom.charset import STAND_ALONE_ENCODINGS, convert_encodings, python_encoding
+from pydicom.charset import (
+    STAND_ALONE_ENCODINGS,
+    convert_encodings,
+    default_encoding,
+    python_encoding,
+)
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import AllTransferSyntaxes, ImplicitVRLittleEndian, MediaStorageDirectoryStorage
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
@@ -37,7 +43,7 @@ from wardround_common.errors import DicomError
 WINDOW_BYTES = 32768
 _MOST_READS = 16
 _UNDEFINED = 0xFFFFFFFF
-_META_START, _META_END = 0x0001FFFF, 0x0002FFFF
+_META_START, _META_END = 0x0001FFFF, 0x00030000
 _META_LENGTH, _MEDIA_CLASS, _SYNTAX, _CHARACTER_SET = 0x00020000, 0x00020002, 0x00020010, 0x00080005
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
@@ -51,23 +57,35 @@ _EXPLICIT_SYNTAXES = frozenset(
     for uid in AllTransferSyntaxes
     if uid.is_little_endian and not uid.is_implicit_VR and not uid.is_deflated
 )
-_WANTED = {TAG_OF[keyword]: vr.encode() for keyword, vr in VR_OF.items()} | {
+_VR_OF_TAG = {TAG_OF[keyword]: vr.encode() for keyword, vr in VR_OF.items()} | {
     _META_LENGTH: b"UL",
     _MEDIA_CLASS: b"UI",
     _SYNTAX: b"UI",
     _CHARACTER_SET: b"CS",
 }
+_TARGETS = sorted((*_VR_OF_TAG, _META_END, HEADER_END, 1 << 32))
+"""Tags at which a walk has something to do; between two of them it only goes on."""
+
+
+def _target_after(tag: int) -> int:
+    return _TARGETS[bisect(_TARGETS, tag)]
+
+
+_WANTED = {tag: (vr, _target_after(tag)) for tag, vr in _VR_OF_TAG.items()}
+"""Tag of a wanted element to its representation and the next target."""
 
 _Found = dict[int, bytes]
 _Take = Callable[[bytes, int, int, _Found], tuple[int, int]]
 _Skip = Callable[[bytes, int, int | None], int]
+
+StrOrBytesPath = str | bytes | os.PathLike[str]
 
 
 class _Unusual(Exception):  # noqa: N818  (no error: pydicom reads the file)
     """Something that only pydicom's leniency can read, or nobody."""
 
 
-def walk_header(path: str | bytes) -> Header | None:
+def walk_header(path: StrOrBytesPath) -> Header | None:
     """Reads one file's header; None where that takes pydicom, or where nothing can."""
     try:
         handle = _open(path)
@@ -81,7 +99,7 @@ def walk_header(path: str | bytes) -> Header | None:
         os.close(handle)
 
 
-def _open(path: str | bytes) -> int:
+def _open(path: StrOrBytesPath) -> int:
     """Opens a file, if possible without noting in it when it was read."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -100,7 +118,7 @@ def _find_elements(handle: int) -> _Found:
     take = _take_for(found)
     if take is _take_implicit and data[position + 4 : position + 6].isupper():
         raise _Unusual  # explicit after all
-    base, last = 0, _META_END
+    base, last = 0, _META_END - 1
     for _ in range(_MOST_READS):
         position, last = take(data, position, last, found)
         if last >= HEADER_END:
@@ -139,11 +157,15 @@ def _take_explicit(
         Where the first element begins that was not taken, and the last tag seen: ``end`` or
         above if that element ends the walk, below if ``data`` does.
     """
-    size, wanted, short = len(data), _WANTED.get, _SHORT
+    size, short, target = len(data), _SHORT, _target_after(last)
     try:
         while True:
             group, element, vr, length = _explicit_at(data, position)
             tag = group << 16 | element
+            if last < tag < target and vr in short:  # most elements
+                last = tag
+                position += 8 + length
+                continue
             if tag <= last:
                 raise _Unusual
             if tag >= end:
@@ -152,15 +174,17 @@ def _take_explicit(
             start = position + 8
             if vr not in short:
                 start, length = _long_form(data, position, vr)
-            stop = start + length
-            representation = wanted(tag)
-            if representation is not None:
-                if vr != representation:
-                    raise _Unusual
-                if stop > size:
-                    return position, last
-                found[tag] = data[start:stop]
-            last, position = tag, stop
+            if tag >= target:
+                if tag not in _WANTED:
+                    target = _target_after(tag)
+                else:
+                    representation, target = _WANTED[tag]
+                    if vr != representation:
+                        raise _Unusual
+                    if start + length > size:
+                        return position, last
+                    found[tag] = data[start : start + length]
+            last, position = tag, start + length
     except CutShort:
         return position, last
 
@@ -180,11 +204,15 @@ def _long_form(data: bytes, position: int, vr: bytes) -> tuple[int, int]:
 
 def _take_implicit(data: bytes, position: int, last: int, found: _Found) -> tuple[int, int]:
     """As `_take_explicit`, where elements don't name their representation."""
-    size, wanted = len(data), _WANTED
+    size, target = len(data), _target_after(last)
     try:
         while True:
             group, element, length = _implicit_at(data, position)
             tag = group << 16 | element
+            if last < tag < target and length != _UNDEFINED:  # most elements
+                last = tag
+                position += 8 + length
+                continue
             if tag <= last:
                 raise _Unusual
             if tag >= HEADER_END:
@@ -192,12 +220,15 @@ def _take_implicit(data: bytes, position: int, last: int, found: _Found) -> tupl
             start = position + 8
             if length == _UNDEFINED:
                 start, length = _skip_sequence(data, start, tag), 0
-            stop = start + length
-            if tag in wanted:
-                if stop > size:
-                    return position, last
-                found[tag] = data[start:stop]
-            last, position = tag, stop
+            if tag >= target:
+                if tag not in _WANTED:
+                    target = _target_after(tag)
+                else:
+                    _, target = _WANTED[tag]
+                    if start + length > size:
+                        return position, last
+                    found[tag] = data[start : start + length]
+            last, position = tag, start + length
     except CutShort:
         return position, last
 
@@ -272,9 +303,12 @@ def _skip_implicit(data: bytes, position: int, stop: int | None) -> int:
 
 def _header_of(found: _Found) -> Header:
     texts = blank_texts()
-    encoding = _encoding_of(found.get(_CHARACTER_SET, b""))
+    encoding = _encoding_of(found.pop(_CHARACTER_SET, b""))
     for tag, value in found.items():
-        if tag in _READERS:
+        keyword = _CODES.get(tag)
+        if keyword is not None:
+            texts[keyword] = decode_text(value)
+        elif tag in _READERS:
             keyword, read = _READERS[tag]
             texts[keyword] = read(value, encoding)
     return compose_header(texts)
@@ -289,17 +323,14 @@ def _encoding_of(character_set: bytes) -> str:
         several and not set(STAND_ALONE_ENCODINGS).isdisjoint(names)
     ):
         raise _Unusual
-    return convert_encodings(names if several else names[0])[0]
+    encoding = convert_encodings(names if several else names[0])[0]
+    return "latin-1" if encoding == default_encoding else encoding  # a name Python knows faster
 
 
 def _read_text(value: bytes, encoding: str) -> str:
     if b"\x1b" in value:
         raise _Unusual
     return decode_text(value, encoding)
-
-
-def _read_code(value: bytes, _: str) -> str:
-    return decode_text(value)
 
 
 def _read_uid(value: bytes, _: str) -> str:
@@ -325,7 +356,11 @@ _READ_BY_VR = {
     "SH": _read_text,
     "US": _read_unsigned,
     "FD": _read_doubles,
-} | dict.fromkeys(("AS", "CS", "DA", "DS", "DT", "IS", "TM"), _read_code)
-_READERS = {TAG_OF[keyword]: (keyword, _READ_BY_VR[vr]) for keyword, vr in VR_OF.items()} | {
-    _SYNTAX: ("TransferSyntaxUID", _read_uid)
 }
+_READERS = {
+    TAG_OF[keyword]: (keyword, _READ_BY_VR[vr])
+    for keyword, vr in VR_OF.items()
+    if vr in _READ_BY_VR
+} | {_SYNTAX: ("TransferSyntaxUID", _read_uid)}
+_CODES = {TAG_OF[keyword]: keyword for keyword, vr in VR_OF.items() if vr not in _READ_BY_VR}
+"""Elements in the default character set: codes, dates, and numbers as text."""
