@@ -173,7 +173,7 @@ class Maker:
         if isinstance(rule, Number):
             return _number(text, rule, vr)
         if isinstance(rule, Word):
-            return text if text in rule.words else rule.other or None
+            return text.upper() if text.upper() in rule.words else rule.other or None
         if isinstance(rule, Spelt):
             return rule.form(text) or None
         if isinstance(rule, MappedUid):

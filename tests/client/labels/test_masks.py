@@ -3,16 +3,19 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import highdicom as hd
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from tests.client.labels.objects import (
     LESION,
     ORGAN,
@@ -27,6 +30,7 @@ from wardround_client.labels.acquired import AcquiredGrid, image_grid, volume_gr
 from wardround_client.labels.alignment import align_mask
 from wardround_client.labels.masks import Mask, read_mask
 from wardround_client.quarantine import Reason
+from wardround_client.volumes.multiframe import read_frames
 from wardround_client.volumes.series import plan_volumes
 from wardround_common.intake_plan import LabelRule
 
@@ -108,6 +112,36 @@ def test_a_turned_or_flipped_mask_is_turned_back_exactly(
     turned = turned[:, :: -1 if turn[1] else 1, :: -1 if turn[2] else 1]
     seg = segmentation(_turn(images, turn), np.ascontiguousarray(turned))
     assert np.array_equal(aligned(read(seg, tmp_path), grid_of(images)), pixels)
+
+
+def test_a_mask_of_an_enhanced_image_lies_on_its_frames(tmp_path: Path) -> None:
+    slices, pixels = ct_series(), blob()
+    for image in slices:
+        image.StudyDate, image.AcquisitionDate = "20200101", "20200101"
+        image.AcquisitionTime = image.StudyTime = "120000"
+        image.ContentDate, image.ContentTime = "20200101", "120000"
+        image.RescaleSlope, image.RescaleIntercept, image.KVP = "1", "0", "120"
+        image.Manufacturer, image.PositionReferenceIndicator = "Maker", ""
+    with quiet():
+        enhanced = hd.legacy.LegacyConvertedEnhancedCTImage(
+            slices, "1.2.66", 1, "1.2.66.1", 1, transfer_syntax_uid=ExplicitVRLittleEndian
+        )
+        enhanced.save_as(tmp_path / "enhanced.dcm")
+    known = scanned(enhanced)
+    found = plan_volumes(
+        [known],
+        lambda one: read_frames(one, lambda _: tmp_path / "enhanced.dcm"),
+        irregular="refuse",
+    )
+    assert not found.refused
+    grid = volume_grid(found.volumes[0])
+    seg = segmentation([enhanced], pixels)
+    order = [frame - 1 for _, frame in grid.sources]
+    assert np.array_equal(aligned(read(seg, tmp_path), grid), pixels[order])
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedFrameNumber = int(source.ReferencedFrameNumber) % 6 + 1
+    assert aligned(read(seg, tmp_path), grid) == Reason.LABEL_MISALIGNED
 
 
 def _shift(seg: Dataset, mm: float) -> None:
@@ -261,14 +295,31 @@ def test_any_damage_gives_a_mask_or_a_reason(tmp_path: Path) -> None:
         assert isinstance(read_mask(path, RULE), (Mask, Reason))
 
 
-def test_real_masks_lie_on_their_real_slices(shared_data: Path) -> None:
-    corpus = shared_data / "dicom_corpus"
-    names = ("binary", "binary_fractional", "true_fractional", "binary_overlap")
-    bone = LabelRule(source="seg", segments=("272673000|SCT",))
-    masks = [read_mask(corpus / "highdicom" / f"seg_image_ct_{n}.dcm", bone) for n in names]
-    for mask in masks:
-        assert isinstance(mask, Mask) and mask.pixels.any() and mask.facts.named
-        assert all(plane.corners_mm is not None for plane in mask.facts.planes)
+def _real_grid() -> AcquiredGrid:
+    """The four slices of the CT series that pydicom brings and the real masks were made from."""
+    folder = Path(str(get_testdata_file("dicomdirtests/DICOMDIR"))).parent / "77654033" / "CT2"
+    with quiet():
+        grids = [image_grid(scanned(dcmread(path))) for path in sorted(folder.iterdir())]
+    corners = [grid.corners_mm for grid in grids if grid.corners_mm is not None]
+    sources = tuple(source for grid in grids for source in grid.sources)
+    return replace(grids[0], sources=sources, corners_mm=np.concatenate(corners))
+
+
+@pytest.mark.parametrize(
+    "name", ["binary", "binary_fractional", "true_fractional", "binary_overlap"]
+)
+def test_real_masks_lie_on_their_real_slices(shared_data: Path, name: str) -> None:
+    path = shared_data / "dicom_corpus" / "highdicom" / f"seg_image_ct_{name}.dcm"
+    seg, grid = dcmread(path), _real_grid()
+    expected = np.zeros((len(grid.sources), 16, 16), np.uint8)
+    uids = [uid for uid, _ in grid.sources]
+    half = seg.get("MaximumFractionalValue", 1) / 2
+    for frame, pixels in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array, strict=True):
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1:
+            source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+            expected[uids.index(source.ReferencedSOPInstanceUID)] |= pixels >= max(half, 1)
+    found = aligned(read_mask(path, LabelRule(source="seg", segments=("272673000|SCT",))), grid)
+    assert np.array_equal(found, expected) and expected.any()
 
 
 def test_a_real_mask_of_one_slice_is_aligned(shared_data: Path) -> None:

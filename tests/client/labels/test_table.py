@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.client.labels.objects import instance
 
-from wardround_client.labels.table import find_label, read_labels
+from wardround_client.labels.source import SeenSeries
+from wardround_client.labels.table import TableLabels, find_label, read_labels
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
 
@@ -85,3 +87,14 @@ def test_a_missing_or_foreign_label_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("AccessionNumber,label\nä,1".encode("latin-1"))
     with pytest.raises(ArchiveError, match="save it as CSV UTF-8"):
         read_labels(tmp_path / "latin.csv", "label")
+
+
+def test_a_label_file_answers_like_every_other_source(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join([HEADER, "1.2.4,,1", ",acc,0", "1.2.9,,1"]), encoding="utf-8")
+    labels = TableLabels(table=read_labels(path, "label"), classes=2, shared={"acc"})
+    first, second = instance("i1", study_uid="1.2.4"), instance("i2", accession="acc")
+    shared = second._replace(header=second.header._replace(study_uid="1.2.5"))
+    assert (labels.of(first), labels.of(shared)) == (1, Reason.ACCESSION_SHARED)
+    seen = [SeenSeries.of(one.header) for one in (first, shared)]
+    assert (labels.entries, labels.unused(seen), labels.unused([])) == (3, 1, 3)
