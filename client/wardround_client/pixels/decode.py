@@ -22,6 +22,7 @@ from wardround_client.pixels.codecs import decode_frame
 from wardround_client.pixels.fragments import split_frames
 from wardround_client.pixels.layout import Layout, layout_of, pixel_bytes
 from wardround_client.pixels.luts import modality_values
+from wardround_client.pixels.plain import read_plain
 from wardround_client.pixels.radiograph import model_pixels
 from wardround_client.pixels.stored import codec_values, packed_values, valid_mask
 from wardround_client.quarantine import Reason
@@ -152,7 +153,7 @@ def hash_values(values: NDArray[Any]) -> str:
 
 
 def _open(path: Path, sop_instance_uid: str) -> FileDataset:
-    dataset = open_dataset(path)
+    dataset = read_plain(path) or open_dataset(path)
     found = text_of(dataset, "SOPInstanceUID")
     if found != sop_instance_uid:
         # pydicom gives up a whole file whose encapsulated pixels have no end.

@@ -36,7 +36,7 @@ def split_frames(dataset: FileDataset, frames: int) -> list[bytes]:
     Raises:
         DicomError: The bytes end early, or frames and fragments do not fit each other.
     """
-    data = pixel_bytes(dataset)
+    data = bytes(pixel_bytes(dataset))
     table, *fragments = _items(data)
     starts = _starts(dataset, data[table.start : table.end], frames, fragments)
     place = {fragment.item: number for number, fragment in enumerate(fragments)}

@@ -14,6 +14,7 @@ MAXIMUM_PIXELS = 1 << 26
 """Of one frame."""
 POLARITY = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 """PhotometricInterpretation of grey images, and the PresentationLUTShape that agrees."""
+_FLOATS = ("Float", "DoubleFloat")
 _CONTAINERS = (8, 16, 32)
 
 
@@ -61,7 +62,7 @@ def layout_of(dataset: FileDataset) -> Layout:
     return layout
 
 
-def pixel_bytes(dataset: FileDataset) -> bytes:
+def pixel_bytes(dataset: FileDataset) -> bytes | memoryview:
     """The pixel data as stored.
 
     Raises:
@@ -69,10 +70,10 @@ def pixel_bytes(dataset: FileDataset) -> bytes:
     """
     try:
         value = dataset.get("PixelData")
-        floats = "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
+        floats = value is None and any(f"{kind}PixelData" in dataset for kind in _FLOATS)
     except Exception:  # a wrong VR raises here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
-    if isinstance(value, bytes) and value:
+    if isinstance(value, bytes | memoryview) and len(value):
         return value
     raise DicomError(Reason.FLOAT_PIXELS if floats else Reason.NO_PIXELS)
 
@@ -83,6 +84,12 @@ def number_of(dataset: FileDataset, keyword: str, absent: int) -> int:
     Raises:
         DicomError: The element is there and is none.
     """
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # a wrong VR raises here, in many ways
+        raise DicomError(Reason.BROKEN_HEADER) from None
+    if type(value) is int:  # as nearly always; the rest takes much longer
+        return value
     text = text_of(dataset, keyword)
     try:
         return int(text) if text else absent

@@ -31,7 +31,8 @@ def packed_values(raw: NDArray[Any], layout: Layout) -> NDArray[Any]:
     bits, kept = layout.bits_allocated, layout.bits_stored
     signed = raw.view(np.dtype(f"i{bits // 8}")) if layout.signed else raw
     above = bits - 1 - layout.high_bit
-    if kept < bits:
+    clean = not layout.signed and above == bits - kept and int(raw.max(initial=0)) >> kept == 0
+    if kept < bits and not clean:
         kind = signed.dtype.type
         signed = (signed << kind(above)) >> kind(bits - kept)
     if signed.dtype == np.uint32 and int(signed.max(initial=0)) > np.iinfo(np.int32).max:

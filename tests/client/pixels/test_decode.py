@@ -22,6 +22,7 @@ from pydicom.uid import (
 
 from wardround_client.index import reader
 from wardround_client.pixels import codecs
+from wardround_client.pixels import plain as plain_files
 from wardround_client.pixels.decode import DecodedImage, decode_file
 from wardround_client.pixels.layout import Layout
 from wardround_client.pixels.stored import codec_values
@@ -224,7 +225,8 @@ def test_a_transfer_syntax_of_two_values_is_a_broken_header(
 def test_a_file_beyond_the_limit_is_not_read(
     decoded: Decode, plain: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "MAXIMUM_FILE_BYTES", 1000)
+    for module in (reader, plain_files):
+        monkeypatch.setattr(module, "MAXIMUM_FILE_BYTES", 1000)
     assert decoded(plain()) == Reason.TOO_LARGE
 
 
