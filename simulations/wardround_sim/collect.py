@@ -91,6 +91,7 @@ def describe_site(
             indexed=report.indexed,
             cohort=report.cohort,
             labelled=report.labelled,
+            used=report.used,
             usable=report.usable,
         ),
         train=_class_counts(report, "train", study.task),

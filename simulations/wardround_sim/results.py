@@ -24,7 +24,7 @@ from wardround_common.files import write_atomically
 from wardround_common.study import canonical_json
 from wardround_sim.typed_json import decode, schema
 
-FORMAT = 1
+FORMAT = 2
 ALL = "all"
 TWO_CLASS = "two_class_sites"
 """Scope of all test examples but those of hospitals with one class; only where there are such."""
@@ -98,18 +98,20 @@ class Protection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveCounts:
-    """How many images passed each step of intake at one site."""
+    """How many files passed each step of intake at one site, and how many examples they made."""
 
     found: int
     """Files found in the archive."""
     indexed: int
     """Files that are DICOM and were indexed."""
     cohort: int
-    """Images that fit the study's cohort rule."""
+    """Files that fit the study's cohort rule."""
     labelled: int
-    """Images of the cohort with exactly one label."""
+    """Files of the cohort that are, or belong to, an image or volume with exactly one label."""
+    used: int
+    """Of these, files that were decoded and are part of an example."""
     usable: int
-    """Labelled images that decoded and were preprocessed."""
+    """Examples: single images, or volumes of many files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +126,10 @@ class ClassCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineCount:
-    """Images one site set aside for one reason."""
+    """Files one site set aside for one reason."""
 
     count: Count
-    """Images set aside."""
+    """Files set aside."""
     explanation: str
     """The reason in plain words."""
 

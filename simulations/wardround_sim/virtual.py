@@ -17,7 +17,7 @@ from wardround_client.site import Site, make_site
 from wardround_common.encoding import pack
 from wardround_common.errors import ConfigError
 from wardround_common.identity import Identity, load_identity
-from wardround_common.site_config import SiteConfig
+from wardround_common.site_config import Intake, SiteConfig
 from wardround_common.study import Member, Study
 from wardround_sim.scenario import Scenario, StudyDraft
 
@@ -68,6 +68,7 @@ def plan_federation(
             archive=data[name] / "archive",
             labels=data[name] / "labels.csv",
             workspace=work / name / "workspace",
+            intake=Intake(processes=1),  # several sites are prepared at once
             validation_fraction=scenario.validation_fraction,
             test_fraction=scenario.test_fraction,
         )

@@ -119,6 +119,7 @@ def make_site(name: str, test: tuple[int, ...], index: int) -> r.SiteResults:
         indexed=usable + 17,
         cohort=usable + 12,
         labelled=usable + 8,
+        used=usable,
         usable=usable,
     )
     split = [r.ClassCounts(negative=k * negative, positive=k * positive) for k in (3, 1, 1)]

@@ -96,7 +96,7 @@ def _comparison_cell(results: Results, arm: str, scope: str) -> Cell:
 
 
 def cohort_rows(results: Results) -> list[Row]:
-    """Images at each step of intake and in each split, in all and by hospital."""
+    """Files at each step of intake and examples in each split, in all and by hospital."""
     rows = [Row(head=site.site, cells=_cohort_cells([site])) for site in results.sites]
     return [Row(head="All hospitals", cells=_cohort_cells(results.sites), total=True), *rows]
 
@@ -125,7 +125,7 @@ def _listed(counts: Mapping[str, Count]) -> str:
 
 
 def quarantine_rows(results: Results) -> list[Row]:
-    """One row a reason: code, explanation, images in all and where."""
+    """One row a reason: code, explanation, files in all and where."""
     explained: dict[str, str] = {}
     found: dict[str, list[tuple[str, Count]]] = {}
     for site in results.sites:
