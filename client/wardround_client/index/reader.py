@@ -84,7 +84,7 @@ def quiet() -> Iterator[None]:
 def read_below(root: bytes, path: bytes) -> Header | Reason:
     """Reads the header of the file ``path`` below ``root``, or returns why it cannot be used."""
     try:
-        return read_header(os.path.join(root, path))  # noqa: PTH118  (bytes)
+        return read_header(root + b"/" + path)
     except DicomError as error:
         return Reason(error.reason)
 

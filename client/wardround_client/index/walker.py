@@ -40,7 +40,7 @@ from wardround_client.index.elements import (
 from wardround_client.index.header import Header
 from wardround_common.errors import DicomError
 
-WINDOW_BYTES = 32768
+WINDOW_BYTES = 16384
 _MOST_READS = 16
 _UNDEFINED = 0xFFFFFFFF
 _META_START, _META_END = 0x0001FFFF, 0x00030000
@@ -111,6 +111,7 @@ def _open(path: StrOrBytesPath) -> int:
 def _find_elements(handle: int) -> _Found:
     """Takes the wanted elements of a file: tag to value."""
     found: _Found = {}
+    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)  # no reading ahead into the pixels
     data = os.pread(handle, WINDOW_BYTES, 0)
     if data[128:132] != b"DICM":
         raise _Unusual
