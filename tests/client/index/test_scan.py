@@ -26,7 +26,8 @@ from wardround_client.archive.folder import walk_archive
 from wardround_client.index.header import Header, Instance
 from wardround_client.index.pending import HeaderReading
 from wardround_client.index.reader import read_below
-from wardround_client.index.scan import ArchiveIndex, ScanCounts, open_index, scan_archive
+from wardround_client.index.scan import ArchiveIndex, open_index, scan_archive
+from wardround_client.index.update import ScanCounts
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import StateError
