@@ -49,7 +49,8 @@ def measure(sizes: Sizes, *, on_case: Callable[[str], None]) -> Iterator[Row]:
     for case in cases:
         on_case(case.name)
         for row in _case_rows(case, others):
-            silent[row.way.partition(":")[0]] += row.unit == "mm" and row.spread.median > GOAL_MM
+            wrong = row.unit == "mm" and row.spread.median > GOAL_MM
+            silent[row.way.partition(":")[0]] += wrong
             yield row
     volumes = sum(not case.single for case in cases)
     for way, count in silent.items():
@@ -120,7 +121,9 @@ def _other_row(case: Case, way: str, read: ReadVolume, folder: Path) -> Row:
     except Exception:  # foreign readers, fed with traps, raise whatever they like
         return _row(case.name, case.expected, way, 1, unit="raised")
     sizes = "x".join(str(size) for size in values.shape[:3])
-    return _row(case.name, case.expected, f"{way}: {sizes}", np.linalg.norm(off, axis=-1).max())
+    error_mm = float(np.linalg.norm(off, axis=-1).max())
+    found = error_mm if np.isfinite(error_mm) else _FAILED
+    return _row(case.name, case.expected, f"{way}: {sizes}", found)
 
 
 def _corpus_rows(corpus: Path, on_case: Callable[[str], None]) -> Iterator[Row]:
