@@ -171,10 +171,8 @@ def test_an_enhanced_instance_holds_what_the_slices_hold(tmp_path: Path) -> None
 def test_the_truth_says_where_in_the_patient_the_nodules_are_and_how_large(
     tmp_path: Path, position: Any, enhanced: bool
 ) -> None:
-    scanner = dataclasses.replace(
-        FINE.scanner, patient_position=position, enhanced=enhanced, nodule_mm=(18, 40)
-    )
-    spec = dataclasses.replace(FINE, scanner=scanner, patients=2)
+    scanner = dataclasses.replace(FINE.scanner, patient_position=position, enhanced=enhanced)
+    spec = dataclasses.replace(FINE, scanner=scanner, patients=2, nodule_mm=(18, 40))
     with_nodules = write_hospital(spec, tmp_path / "with", seed=3)
     faint = dataclasses.replace(spec, lesion_contrast=0.0)
     without = write_hospital(faint, tmp_path / "without", seed=3)
@@ -396,12 +394,15 @@ name: aspen_heights
 modality: CT
 rows: 64
 columns: 64
-scanner: {slice_spacing_mm: 2.5, kernel: B70F, storage: high_offset, nodule_mm: [6, 20]}
+nodules: [2, 4]
+nodule_mm: [6, 20]
+scanner: {slice_spacing_mm: 2.5, kernel: B70F, storage: high_offset}
 dirt: {tilted: 2}
 """
     hospital = parse_config(text, SyntheticHospital, name="scenario.yaml")
     assert hospital.scanner.storage == "high_offset"
     assert hospital.scanner.slices == 97
+    assert hospital.nodule_mm == (6, 20)
     assert hospital.scanner.thickness_mm == 2.5
     assert hospital.dirt.tilted == 2
 
@@ -415,13 +416,30 @@ dirt: {tilted: 2}
         ("coverage_mm", 900.0),
         ("kernel", "back\\slash"),
         ("sharpness", 1.5),
-        ("nodule_mm", (0.1, 20.0)),
     ],
 )
 def test_a_scanner_that_cannot_be_is_refused_by_its_key(key: str, value: object) -> None:
     values: dict[str, Any] = {"coverage_mm": 400.0, key: value}
     with pytest.raises(ConfigError, match=f"^{key}: got "):
         Scanner(**values)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("nodules", (0, 3)), ("nodules", (3, 1)), ("nodule_mm", (0.1, 20.0)), ("rows", 16)],
+)
+def test_a_ct_hospital_that_cannot_be_is_refused_by_its_key(key: str, value: object) -> None:
+    values: dict[str, Any] = {"name": "aspen_heights", "modality": "CT", key: value}
+    with pytest.raises(ConfigError, match=f"^{key}: got "):
+        SyntheticHospital(**values)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (2, 4)])
+def test_abnormal_scans_have_as_many_nodules_as_described(counts: tuple[int, int]) -> None:
+    spec = dataclasses.replace(HOSPITAL, nodules=counts, nodule_mm=(10.0, 12.0))
+    found = [take(spec, number=number).nodules for number in range(20)]
+    assert {len(nodules) for nodules in found} == set(range(counts[0], counts[1] + 1))
+    assert all(10 <= n.diameter_mm <= 12 for nodules in found for n in nodules)
 
 
 @pytest.mark.parametrize("kind", CT_ONLY)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wardround_common.require import require
+from wardround_common.require import require, require_range
 from wardround_sim.synthetic.scanner import Scanner
 
 TransferSyntax = Literal[
@@ -130,6 +130,10 @@ class SyntheticHospital:
     """Columns of an image, pixels."""
     lesion_contrast: float = 1.0
     """Strength of the opacities; 1 is visible with care, 2 plain, 0 none at all."""
+    nodules: tuple[int, int] = (1, 3)
+    """CT: least and largest number of nodules in an abnormal scan; few are more common."""
+    nodule_mm: tuple[float, float] = (8.0, 30.0)
+    """CT: least and largest diameter of a nodule; from 30 mm on it is called a mass."""
     noise: float = 1.0
     """Strength of the quantum noise; 1 is a usual exposure, 4 a sixteenth of it."""
     label_noise: float = 0.0
@@ -182,4 +186,6 @@ class SyntheticHospital:
         require(longer <= 2 * shorter, "rows", f"{self.rows} x {self.columns}", expected)
         contrast = self.lesion_contrast
         require(0 <= contrast <= 10, "lesion_contrast", contrast, "0 to 10")
+        require_range("nodules", self.nodules, least=1, largest=20)
+        require_range("nodule_mm", self.nodule_mm, least=1, largest=80)
         require(0 <= self.noise <= 20, "noise", self.noise, "0 to 20")

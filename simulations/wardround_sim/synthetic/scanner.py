@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from wardround_common.require import require, require_range
+from wardround_common.require import require
 
 Storage = Literal["signed", "unsigned", "signed_offset", "high_offset"]
 _KERNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _]{0,15}")
@@ -40,8 +40,6 @@ class Scanner:
     """One Enhanced CT instance of many frames instead of one CT instance a slice."""
     table: bool = True
     """Whether the table is in the image."""
-    nodule_mm: tuple[float, float] = (8.0, 30.0)
-    """Least and largest diameter of the nodules of abnormal scans."""
 
     @property
     def slices(self) -> int:
@@ -64,4 +62,3 @@ class Scanner:
         named = _KERNEL.fullmatch(self.kernel) is not None
         require(named, "kernel", self.kernel, "1 to 16 letters, digits, spaces, underscores")
         require(0 <= self.sharpness <= 1, "sharpness", self.sharpness, "0 to 1")
-        require_range("nodule_mm", self.nodule_mm, least=1, largest=80)

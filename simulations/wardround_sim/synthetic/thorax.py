@@ -109,21 +109,29 @@ def draw_tissue(thorax: Thorax, grid: Grid, draw: np.random.Generator) -> tuple[
 
 
 def draw_nodules(
-    lung: Voxels, grid: Grid, draw: np.random.Generator, *, diameters_mm: tuple[float, float]
+    lung: Voxels,
+    grid: Grid,
+    draw: np.random.Generator,
+    *,
+    counts: tuple[int, int],
+    diameters_mm: tuple[float, float],
 ) -> tuple[Nodule, ...]:
-    """Draws one to three nodules whose centres lie inside the lungs.
+    """Draws nodules whose centres lie inside the lungs.
 
     Args:
         lung: How much of each voxel is lung, float32, shape (slices, rows, columns).
         grid: Where the voxels lie.
         draw: Source of randomness.
+        counts: Least and largest number; each is half as likely as the one below.
         diameters_mm: Least and largest diameter.
     """
     places = np.flatnonzero(lung > 0.95)
     if not places.size:
         return ()
     nodules = []
-    for _ in range(int(draw.choice((1, 2, 3), p=(0.6, 0.25, 0.15)))):
+    possible = np.arange(counts[0], counts[1] + 1)
+    likely = 0.5 ** np.arange(possible.size)
+    for _ in range(int(draw.choice(possible, p=likely / likely.sum()))):
         index = np.array(np.unravel_index(int(draw.choice(places)), lung.shape), np.float64)
         x, y, z = grid.position(index + draw.uniform(-0.5, 0.5, 3)).tolist()
         radius = float(np.exp(draw.uniform(*np.log(diameters_mm)))) / 2

@@ -74,7 +74,7 @@ def scan(
     volume, lung = draw_tissue(thorax, lying, draw)
     nodules: tuple[Nodule, ...] = ()
     if abnormal:
-        nodules = draw_nodules(lung, lying, draw, diameters_mm=spec.scanner.nodule_mm)
+        nodules = draw_nodules(lung, lying, draw, counts=spec.nodules, diameters_mm=spec.nodule_mm)
         for nodule in nodules:
             block, part = ellipsoid(lying, nodule.centre_mm, nodule.semi_axes_mm)
             blend(volume[block], np.float32(min(1.0, spec.lesion_contrast)) * part, _NODULE_HU)
