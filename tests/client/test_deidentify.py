@@ -25,6 +25,7 @@ from wardround_client.deidentify.allowed import ALLOWED, ENHANCED
 from wardround_client.deidentify.folder import rebuild_folder
 from wardround_client.deidentify.rebuild import RebuiltFile, rebuild, rebuild_file
 from wardround_client.deidentify.rules import Coded, Constant, Items, Maker, Rule
+from wardround_client.deidentify.terms import orientation
 from wardround_client.index.reader import quiet
 from wardround_client.pixels.decode import decode_frames
 from wardround_client.pseudonym import mapped_uid, pseudonym
@@ -399,7 +400,7 @@ def test_a_known_code_gets_the_dictionarys_meaning(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("given_age", "kept"),
-    [("047Y", "045Y"), ("093Y", "090Y"), ("011M", "000Y"), ("47", None), ("Y047", None)],
+    [("047Y", "045Y"), ("097Y", "090Y"), ("011M", "000Y"), ("47", None), ("Y047", None)],
 )
 def test_age_is_rounded_down(tmp_path: Path, given_age: str, kept: str | None) -> None:
     dataset = ct()
@@ -422,8 +423,11 @@ def test_a_lookup_table_is_kept_only_if_it_rises_or_falls(tmp_path: Path) -> Non
     assert list(np.frombuffer(made.LUTData, "<u2")) == [0, 1, 1, 4000]
     assert "LUTExplanation" not in made and made.ModalityLUTType == "US"
     spelling = [ord(letter) for letter in "Phileak"]
-    for values, bits in ((spelling, 8), ([0, 5000], 12)):
-        path = save(ct(VOILUTSequence=[_lut(values, bits)]), tmp_path / "b.dcm")
+    short = _lut([0, 1, 2])
+    short.LUTDescriptor = [4, 0, 12]
+    short["LUTData"].VR, short["LUTData"].value = "US", [0, 1, 2]
+    for item in (_lut(spelling, 8), _lut([0, 5000]), short):
+        path = save(ct(VOILUTSequence=[item]), tmp_path / "b.dcm")
         assert rebuild_file(path, secret=SECRET) == Reason.BROKEN_LUT
 
 
@@ -501,8 +505,38 @@ def test_numbers_too_large_for_their_element_are_left_out() -> None:
     _force(dataset, "RepresentativeFrameNumber", "70000")
     _force(dataset, "Rows", "12.5")
     _force(dataset, "KVP", "nan")
+    _force(dataset, "EchoTime", "1\\2")
     made = Maker(SECRET, signed=False).rebuilt(dataset, ENHANCED)
-    assert [(element.keyword, element.value) for element in made] == [("KVP", None)]
+    assert [(element.keyword, element.value) for element in made] == [
+        ("KVP", None),
+        ("EchoTime", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("L", "L"), ("AF", "AF"), ("ALH", "ALH"), ("AP", ""), ("LL", ""), ("ARFL", ""), ("X", "")],
+)
+def test_an_orientation_names_no_two_opposite_sides(text: str, kept: str) -> None:
+    assert orientation(text) == kept
+
+
+def test_a_reference_without_a_known_class_is_left_out(tmp_path: Path) -> None:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID = "1.2.76543210"
+    reference.ReferencedSOPInstanceUID = "1.2.3"
+    path = save(ct(ReferencedImageSequence=[reference]), tmp_path / "a.dcm")
+    assert "ReferencedImageSequence" not in parsed(rebuilt(path))
+
+
+def test_what_a_parser_raises_becomes_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("Phileak")
+
+    monkeypatch.setattr("wardround_client.deidentify.rebuild.decode_frames", fail)
+    assert rebuild_file(save(ct(), tmp_path / "a.dcm"), secret=SECRET) == Reason.BROKEN_HEADER
 
 
 def test_a_header_alone_can_be_rebuilt(tmp_path: Path) -> None:

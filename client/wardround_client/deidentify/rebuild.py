@@ -6,8 +6,6 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
@@ -16,7 +14,7 @@ from wardround_client.deidentify.allowed import ALLOWED, ENHANCED
 from wardround_client.deidentify.luts import rebuilt_tables
 from wardround_client.deidentify.rules import Maker
 from wardround_client.index.reader import open_dataset, quiet, text_of
-from wardround_client.pixels.decode import decode_frames
+from wardround_client.pixels.decode import StoredFrames, decode_frames
 from wardround_client.pixels.layout import Layout, layout_of
 from wardround_client.pseudonym import pseudonym
 from wardround_client.quarantine import Reason
@@ -46,16 +44,18 @@ _IMPLEMENTATION_NAME = "WARDROUND"
 _METHOD = "wardround: rebuilt from an allow list"
 _NAME_DIGITS = 16
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_READ = [*ENHANCED, *_TABLES, "IssuerOfPatientID", "SpecificCharacterSet"]
+"""All that is read of an original's header; the rest is not even looked at."""
 
 
-def rebuild(source: FileDataset, values: NDArray[np.int32] | None, *, secret: bytes) -> Dataset:
+def rebuild(source: FileDataset, stored: StoredFrames | None, *, secret: bytes) -> Dataset:
     """Builds a new image of what the allow-list lets through.
 
     The same image and secret always give the same dataset.
 
     Args:
-        source: The original, which stays as it is.
-        values: Stored values, int32, shape (frames, rows, columns); None for a header alone.
+        source: The original's header, which stays as it is.
+        stored: Its pixels; None builds a header alone.
         secret: The site's.
 
     Raises:
@@ -64,18 +64,17 @@ def rebuild(source: FileDataset, values: NDArray[np.int32] | None, *, secret: by
     """
     with quiet():
         _require_fit(source)
-        layout = layout_of(source) if values is not None else None
+        layout = layout_of(stored.dataset) if stored else None
         signed = layout.signed if layout else text_of(source, "PixelRepresentation") == "1"
         allowed = ENHANCED if "SharedFunctionalGroupsSequence" in source else ALLOWED
         made = Maker(secret, signed=signed).rebuilt(source, allowed)
-        syntax = source.file_meta.get("TransferSyntaxUID")
+        big_endian = source.file_meta.get("TransferSyntaxUID") == uid.ExplicitVRBigEndian
         for keyword in _TABLES:
-            big = syntax == uid.ExplicitVRBigEndian
-            if tables := rebuilt_tables(source, keyword, big_endian=big):
+            if tables := rebuilt_tables(source, keyword, big_endian=big_endian):
                 setattr(made, keyword, tables)
         _name_patient(made, source, secret)
-        if layout is not None and values is not None:
-            _set_pixels(made, values, layout)
+        if layout is not None and stored is not None:
+            _set_pixels(made, stored, layout)
         made.file_meta = _file_meta(made)
     return made
 
@@ -101,10 +100,10 @@ def rebuild_file(path: Path, *, secret: bytes) -> RebuiltFile | Reason:
     """
     try:
         with quiet():
-            header = open_dataset(path, tags=_FIT_TAGS)
+            header = open_dataset(path, tags=_READ)
             _require_fit(header)
-            found = decode_frames(path, sop_instance_uid=text_of(header, "SOPInstanceUID"))
-            made = rebuild(found.dataset, found.values, secret=secret)
+            stored = decode_frames(path, sop_instance_uid=text_of(header, "SOPInstanceUID"))
+            made = rebuild(header, stored, secret=secret)
             content = encode(made)
     except DicomError as error:
         return Reason(error.reason)
@@ -127,19 +126,6 @@ def encode(made: Dataset) -> bytes:
     with quiet():
         dcmwrite(buffer, made, enforce_file_format=True)
     return buffer.getvalue()
-
-
-_FIT_TAGS = [
-    "SpecificCharacterSet",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "PatientID",
-    "ImageType",
-    "BurnedInAnnotation",
-    "PresentationIntentType",
-]
 
 
 def _require_fit(source: Dataset) -> None:
@@ -179,13 +165,18 @@ def _name_patient(made: Dataset, source: Dataset, secret: bytes) -> None:
     made.LongitudinalTemporalInformationModified = "REMOVED"
 
 
-def _set_pixels(made: Dataset, values: NDArray[np.int32], layout: Layout) -> None:
-    """Stores pixels right-aligned, so that no bit is without meaning."""
+def _set_pixels(made: Dataset, stored: StoredFrames, layout: Layout) -> None:
+    """Sets the Image Pixel module; values are right-aligned, so that no bit is without meaning."""
     size = layout.bits_allocated // 8
-    content = values.astype(f"<{'i' if layout.signed else 'u'}{size}").tobytes()
+    content = stored.values.astype(f"<{'i' if layout.signed else 'u'}{size}").tobytes()
     made.SamplesPerPixel = 1
-    made.PixelRepresentation = int(layout.signed)
+    made.PhotometricInterpretation = text_of(stored.dataset, "PhotometricInterpretation").upper()
+    if "NumberOfFrames" in made or layout.frames > 1:
+        made.NumberOfFrames = layout.frames
+    made.Rows, made.Columns = layout.rows, layout.columns
+    made.BitsAllocated, made.BitsStored = layout.bits_allocated, layout.bits_stored
     made.HighBit = layout.bits_stored - 1
+    made.PixelRepresentation = int(layout.signed)
     made.add_new("PixelData", "OW" if size > 1 else "OB", content + bytes(len(content) % 2))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -207,7 +206,7 @@ def _number(text: str, rule: Number, vr: str) -> object:
         number = float(text)
     except ValueError:
         return None
-    if not (math.isfinite(number) and rule.low <= number <= rule.high):
+    if not rule.low <= number <= rule.high:  # nor what is no number at all
         return None
     if vr == "DS":
         return format_number_as_ds(number)

@@ -68,6 +68,4 @@ def stored_frame(seg: hd.seg.Segmentation, number: int) -> NDArray[np.generic]:
         if coded is None or (coded.rows, coded.columns) != (seg.Rows, seg.Columns):
             raise DicomError(Reason.SIZE_MISMATCH)
     frame: NDArray[Any] = seg.get_stored_frame(number)
-    if frame.shape != (seg.Rows, seg.Columns):
-        raise DicomError(Reason.SIZE_MISMATCH)
     return frame

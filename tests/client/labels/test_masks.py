@@ -15,7 +15,13 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 from tests.client.labels.objects import (
     LESION,
     ORGAN,
@@ -239,6 +245,30 @@ def test_packed_fractions_are_read(tmp_path: Path, syntax: str) -> None:
     pixels = blob((3, 32, 40)).astype(float)
     seg = segmentation(images, pixels, kind="FRACTIONAL", transfer_syntax_uid=syntax)
     assert np.array_equal(aligned(read(seg, tmp_path), grid_of(images)), pixels)
+
+
+def test_packed_frames_of_another_size_or_syntax_are_refused(tmp_path: Path) -> None:
+    pixels = blob((3, 32, 40)).astype(float)
+    options: Any = {"kind": "FRACTIONAL", "transfer_syntax_uid": JPEG2000Lossless}
+    seg = segmentation(ct_series((3, 32, 40)), pixels, **options)
+    seg.Rows, seg.Columns = 40, 32
+    assert read(seg, tmp_path) == Reason.SIZE_MISMATCH
+    seg.Rows, seg.Columns = 32, 40
+    seg.file_meta.TransferSyntaxUID = JPEG2000
+    assert read(seg, tmp_path) == Reason.NO_DECODER
+
+
+def test_two_planes_on_one_slice_are_refused(tmp_path: Path) -> None:
+    images, pixels = ct_series(), blob()
+    seg = segmentation(images, np.stack([pixels, pixels], axis=-1), types=(LESION, LESION))
+    once = aligned(read(seg, tmp_path), grid_of(images))
+    assert np.array_equal(once, pixels)
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2:
+            x, y, z = map(float, frame.PlanePositionSequence[0].ImagePositionPatient)
+            frame.PlanePositionSequence = copy.deepcopy(frame.PlanePositionSequence)
+            frame.PlanePositionSequence[0].ImagePositionPatient = [x, y, z + 0.004]
+    assert aligned(read(seg, tmp_path), grid_of(images)) == Reason.LABEL_MISALIGNED
 
 
 def test_frames_that_end_within_a_byte_are_read(tmp_path: Path) -> None:

@@ -178,6 +178,24 @@ def test_items_are_found_deep_inside_containers_up_to_a_limit(
 
     assert label(report(nested(20))) == 1
     assert label(report(nested(40))) == Reason.LABEL_UNREADABLE
+    hollow = content("CONTAINER", "126010|DCM")
+    for _ in range(40):
+        hollow = content("CONTAINER", "126010|DCM", ContentSequence=[hollow])
+    assert label(report(finding(), hollow)) == Reason.LABEL_UNREADABLE
+
+
+def test_a_report_of_too_many_items_is_refused(
+    label: Callable[..., int | Reason], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wardround_client.labels.content.MAXIMUM_CONTENT_ITEMS", 3)
+    assert label(report(*[finding()] * 3)) == 1
+    assert label(report(*[finding()] * 4)) == Reason.LABEL_UNREADABLE
+
+
+def test_a_finding_of_two_codes_is_none(label: Callable[..., int | Reason]) -> None:
+    both = finding()
+    both.ConceptCodeSequence = [code("233604007", "SCT"), code("17621005", "SCT")]
+    assert label(report(both)) == Reason.LABEL_OUT_OF_RANGE
 
 
 def test_a_value_about_an_earlier_study_is_not_this_studys(

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from tests.client.labels.objects import LESION, ORGAN, ct_series, scanned, segmentation
+from tests.client.labels.objects import (
+    COMPREHENSIVE,
+    LESION,
+    ORGAN,
+    ct_series,
+    scanned,
+    segmentation,
+)
 
 from wardround_client.index.header import Instance
 from wardround_client.index.reader import quiet
@@ -145,6 +152,9 @@ def test_an_unread_or_changed_segmentation_leaves_its_study_without_label(
     labels = MaskLabels(rule(), [(instance, found), (other, Reason.LABEL_UNREADABLE)])
     assert labels.of(image, grid_of()) == Reason.LABEL_UNREADABLE
     assert MaskLabels(rule(), [(other, found)]).of(image, grid_of()) == Reason.CHANGED
+    report = other._replace(header=other.header._replace(sop_class_uid=COMPREHENSIVE))
+    labels = MaskLabels(rule(), [(instance, found), (report, Reason.LABEL_UNREADABLE)])
+    assert labels.of(image, grid_of()) == 1 and not labels.refused
 
 
 def test_segmentations_are_counted(read: Callable[..., Any]) -> None:
