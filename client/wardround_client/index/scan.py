@@ -32,7 +32,9 @@ from wardround_client.workers import Limits
 _FACTS = tuple(field for field in Header._fields if field != "transfer_syntax")
 """What copies of one instance have in common, however they are compressed."""
 
-_FILES = "file JOIN folder ON folder.id = file.folder LEFT JOIN header ON header.id = file.id"
+_FILES = "folder CROSS JOIN file ON file.folder = folder.id LEFT JOIN header ON header.id = file.id"
+"""In this order, so that rows come in order of their paths and nothing has to be sorted."""
+
 _COLUMNS = "folder.path, file.name, size_bytes, mtime_ns, inode, reason, header.*"
 _GROUPS = ("modality", "sop_class_uid", "transfer_syntax", "manufacturer", "model_name", "kernel")
 
@@ -68,7 +70,7 @@ class ArchiveIndex:
             files: All files of the archive; those of one folder together, in order of their names.
             reading: How headers are read.
             on_progress: Called with phase, files done, files in all: first ``"walk"``, whose total
-                is 0 because unknown, then ``"scan"``.
+                is 0 until it is known, then ``"scan"`` for the headers to read.
 
         Raises:
             ArchiveError: The archive is missing or cannot be listed.

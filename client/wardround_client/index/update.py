@@ -27,6 +27,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the phase's name, what is done, and the total, 0 where that is not known yet."""
 
 _PAGE = 2000
+_TELL_EVERY = 500
 _RETRIED = frozenset(
     {
         Reason.NOT_REGULAR,
@@ -49,19 +50,25 @@ _BEFORE_ALL_NAMES = 0
 
 _NOTE_GONE = "INSERT INTO gone SELECT id, size_bytes, mtime_ns, inode FROM file WHERE id = ?"
 _NOTE_GONE_FOLDERS = """
-    INSERT INTO gone SELECT id, size_bytes, mtime_ns, inode FROM file
-    WHERE folder NOT IN (SELECT folder FROM seen)
+    INSERT INTO gone SELECT id, size_bytes, mtime_ns, inode FROM file WHERE folder IN
+    (SELECT id FROM folder WHERE id NOT IN (SELECT folder FROM seen))
 """
 _FIND_MOVED = """
     INSERT OR IGNORE INTO moved SELECT gone.id, file.id, file.folder, file.name
-    FROM pending JOIN file ON file.id = pending.id
-    JOIN gone ON (gone.inode, gone.size_bytes, gone.mtime_ns)
-        = (file.inode, file.size_bytes, file.mtime_ns)
+    FROM pending CROSS JOIN file ON file.id = pending.id CROSS JOIN gone
+    ON gone.inode = file.inode AND gone.size_bytes = file.size_bytes
+    AND gone.mtime_ns = file.mtime_ns
     WHERE is_new AND file.inode != 0 AND gone.id NOT IN (SELECT id FROM pending)
     AND file.mtime_ns % 1000000000 != 0
 """
 """Whole seconds tell too little: an archive unpacked anew has many files of one size and time,
 and inodes are used again."""
+
+
+_MOVE = """
+    UPDATE file SET (folder, name) = (SELECT folder, name FROM moved WHERE old = file.id)
+    WHERE id IN (SELECT old FROM moved)
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,16 +109,16 @@ def update_index(
         connection: The index.
         files: All files of the archive; those of one folder together, in order of their names.
         reading: How headers are read.
-        on_progress: Called with ``"walk"`` and a total of 0, then with ``"scan"``.
+        on_progress: Called with ``"walk"``, first with a total of 0, then with ``"scan"``.
 
     Raises:
         RuntimeError: The files come in another order.
     """
     report = on_progress or _ignore
     comparison = _Comparison(connection)
-    for folder, group in groupby(files, key=lambda file: file.path.rpartition(b"/")[0]):
+    counted = _count(files, report)
+    for folder, group in groupby(counted, key=lambda file: file.path.rpartition(b"/")[0]):
         comparison.compare(folder, group)
-        report("walk", comparison.compared, 0)
         if comparison.evictable >= _PAGE:
             comparison.write()
             reading.run(connection)
@@ -130,6 +137,16 @@ def update_index(
     return counts
 
 
+def _count(files: Iterable[ArchiveFile], report: Progress) -> Iterator[ArchiveFile]:
+    """Hands on the files and tells now and then how many they are so far."""
+    number = 0
+    for number, file in enumerate(files, start=1):
+        if number % _TELL_EVERY == 0:
+            report("walk", number, 0)
+        yield file
+    report("walk", number, number)
+
+
 class _Comparison:
     """The merge of the archive's files with the index's rows."""
 
@@ -138,6 +155,7 @@ class _Comparison:
         for name, columns in TEMPORARY_TABLES.items():
             connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
             connection.execute(f"CREATE TEMP TABLE {name} ({columns})")
+        connection.execute("CREATE INDEX temp.gone_by_inode ON gone (inode)")
         (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM file").fetchone()
         self._last_id: int = last
         self._added: list[tuple[Any, ...]] = []
@@ -145,7 +163,6 @@ class _Comparison:
         self._gone: list[tuple[int]] = []
         self._pending: list[tuple[int, bool]] = []
         self._counts = ScanCounts()
-        self.compared = 0
         self.evictable = 0
         """Pending files without inode, those of a PACS: their copies may not be there for long,
         so they are read while the walk goes on. They cannot have moved."""
@@ -169,7 +186,6 @@ class _Comparison:
                 row = next(rows, None)
             else:
                 self._add(number, name, file)
-            self.compared += 1
             if len(self._added) + len(self._changed) + len(self._gone) >= _PAGE:
                 self.write()
         while row is not None:
@@ -245,10 +261,11 @@ class _Comparison:
         self.write()
         run = self._connection.execute
         run(_NOTE_GONE_FOLDERS)
-        moved = run(_FIND_MOVED).rowcount
+        (gone,) = run("SELECT count(*) FROM gone").fetchone()
+        moved = run(_FIND_MOVED).rowcount if gone else 0
         for table in ("pending", "file"):
             run(f"DELETE FROM {table} WHERE id IN (SELECT new FROM moved)")  # noqa: S608
-        run("UPDATE file SET (folder, name) = (moved.folder, moved.name) FROM moved WHERE id = old")
+        run(_MOVE)
         run("DELETE FROM gone WHERE id IN (SELECT old FROM moved)")
         deleted = run("DELETE FROM file WHERE id IN (SELECT id FROM gone)").rowcount
         for table in ("pending", "header"):

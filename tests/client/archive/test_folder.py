@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.folder import walk_archive
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError
@@ -15,6 +16,65 @@ def test_every_file_comes_once_and_in_the_same_order(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert [f.path for f in walk_archive(tmp_path)] == [b"3", b"a/1", b"a/deep/er/4", b"b/2"]
+
+
+def test_files_of_a_folder_come_together_and_in_order_of_their_bytes(tmp_path: Path) -> None:
+    for name in ("a/z/1", "a/b", "a-b/1", "a/y", "a.b", "B"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = [f.path for f in walk_archive(tmp_path)]
+    assert found == [b"B", b"a.b", b"a/b", b"a/y", b"a/z/1", b"a-b/1"]
+
+
+def test_a_file_comes_with_size_time_and_number(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"four")
+    os.utime(tmp_path / "a", ns=(5, 1_000_000_007))
+    (file,) = walk_archive(tmp_path)
+    assert file == ArchiveFile(b"a", 4, 1_000_000_007, (tmp_path / "a").stat().st_ino)
+
+
+def test_a_folder_that_cannot_be_opened_comes_as_a_file_without_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    deep = _make_folders(tmp_path, names=["d" * 250] * 17)  # longer than a path may be
+    found = list(walk_archive(tmp_path))
+    assert [f.reason for f in found] == [None, Reason.UNREADABLE]
+    assert found[1].path == deep[: len(found[1].path)]
+    assert found[1].path.endswith(b"d/")
+
+
+def _make_folders(root: Path, names: list[str]) -> bytes:
+    """Makes a folder in a folder in a folder; returns its path below the root."""
+    handle = os.open(root, os.O_RDONLY)
+    for name in names:
+        os.mkdir(name, dir_fd=handle)
+        inner = os.open(name, os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = inner
+    os.close(handle)
+    return b"".join(os.fsencode(name) + b"/" for name in names)
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_is_no_file(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x")
+    walk = walk_archive(tmp_path)
+    assert next(walk).path == b"a"
+    (tmp_path / "b").unlink()
+    assert list(walk) == []
+
+
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    archive, outside = tmp_path / "archive", tmp_path / "outside"
+    (archive / "folder").mkdir(parents=True)
+    (archive / "a").write_bytes(b"x")
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"x")
+    (archive / "z").write_bytes(b"x")
+    walk = walk_archive(archive)
+    assert [next(walk).path, next(walk).path] == [b"a", b"z"]
+    (archive / "folder").rmdir()
+    (archive / "folder").symlink_to(outside)
+    assert [(f.path, f.reason) for f in walk] == [(b"folder/", Reason.UNREADABLE)]
 
 
 def test_links_and_pipes_are_counted_and_never_opened(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from wardround_client.index import reader
-from wardround_client.index.reader import open_dataset, read_header
+from wardround_client.index.reader import open_dataset, parse_header, read_below, read_header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
@@ -56,6 +57,53 @@ def test_the_same_record_number_in_two_character_sets_is_the_same_text(
         image = new_image(new_picture(), PatientID="Mü1", SpecificCharacterSet=charset)
         found.add(read_header(save_image(image, tmp_path / charset)).patient_id)
     assert found == {"Mü1"}
+
+
+def test_a_broken_number_is_told_from_an_absent_one(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    image = new_image(new_picture(), SliceThickness="1.25", EchoTime="90")
+    content = save_image(image, tmp_path / "a").read_bytes().replace(b"1.25", b"1,25")
+    (tmp_path / "a").write_bytes(content)
+    for read in (read_header, parse_header):
+        header = read(tmp_path / "a")
+        assert (header.slice_thickness, header.echo_time) == ("1,25", "90")
+        assert header.inversion_time == ""
+
+
+def test_a_broken_element_that_decides_nothing_counts_as_absent(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    content = save_image(new_image(new_picture()), tmp_path / "a").read_bytes()
+    maker, rows = b"\x08\0\x70\0LO\x06\0", b"\x28\0\x10\0US"
+    (tmp_path / "a").write_bytes(content.replace(maker, maker[:4] + b"UL\x06\0"))
+    assert read_header(tmp_path / "a").manufacturer == ""
+    (tmp_path / "a").write_bytes(content.replace(rows, rows[:4] + b"UL"))
+    assert _reason(tmp_path / "a") == Reason.BROKEN_HEADER
+
+
+def test_want_of_memory_is_no_fault_of_the_file(
+    tmp_path: Path,
+    new_image: Make,
+    new_picture: Picture,
+    save_image: Save,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def want(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    path = save_image(new_image(new_picture()), tmp_path / "a")
+    monkeypatch.setattr(reader, "read_partial", want)
+    with pytest.raises(MemoryError):
+        parse_header(path)
+
+
+def test_a_file_below_a_root_gives_its_header_or_a_reason(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    path = save_image(new_image(new_picture()), tmp_path / "b" / "a")
+    assert read_below(os.fsencode(tmp_path), b"b/a") == read_header(path)
+    assert read_below(os.fsencode(tmp_path), b"absent") is Reason.UNREADABLE
 
 
 @pytest.mark.parametrize("content", [b"", b"root:x:0:0\n" * 40, b"\0" * 300, b"DICM"])
