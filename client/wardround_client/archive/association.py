@@ -119,6 +119,7 @@ class Dialler:
         self._config = config
         self._entity = application_entity(config)
         self._tls = tls_context(config, ssl.Purpose.SERVER_AUTH) if config.tls else None
+        self._opened: list[tuple[Association, socket.socket]] = []
         self.shown = f"dimse {config.host}:{config.port}"
 
     def associate(
@@ -134,7 +135,10 @@ class Dialler:
             TransientError: Nobody answers.
             ArchiveError: The PACS, or its certificate, is refused, or it refuses us.
         """
+        self.close_ended()
+        self._probe()
         bound = [
+            (evt.EVT_CONN_OPEN, self._remember),
             (evt.EVT_CONN_OPEN, guard, [self._config.timeout_s]),
             (evt.EVT_CONN_OPEN, leave_answers_to_caller),
             *handlers,
@@ -150,10 +154,10 @@ class Dialler:
                 tls_args=(self._tls, self._config.host) if self._tls else None,
                 evt_handlers=bound,  # type: ignore[arg-type]
             )
-        except (OSError, ValueError):  # a host name without address
-            self._explain_connection()
-            raise TransientError(f"{self.shown}: got no connection; check host and port") from None
+        except OSError:  # the name no longer has an address
+            raise TransientError(f"{self.shown}: got no connection; check host") from None
         if not association.is_established:
+            self.close_ended()
             self._explain(association)
         return association
 
@@ -161,7 +165,6 @@ class Dialler:
         """Raises the error that says why no association came about."""
         if association.is_rejected:
             self._explain_rejection(association)
-        self._explain_connection()
         hint = "check that port is its DICOM port, and tls, certificate_file and key_file"
         raise TransientError(f"{self.shown}: the PACS closed the connection at once; {hint}")
 
@@ -178,25 +181,42 @@ class Dialler:
             raise TransientError(f"{self.shown}: the PACS is busy; try later")
         raise ArchiveError(f"{self.shown}: the PACS refused us; have calling_ae entered there")
 
-    def _explain_connection(self) -> None:
-        """Connects once more by the standard library, which says what went wrong."""
+    def _probe(self) -> None:
+        """Connects by the standard library first, which says what is wrong; pynetdicom does not."""
         address = (self._config.host, self._config.port)
         try:
-            with socket.create_connection(address, self._config.timeout_s) as plain:
-                if self._tls is not None:
-                    self._tls.wrap_socket(plain, server_hostname=self._config.host).close()
+            plain = socket.create_connection(address, self._config.timeout_s)
+        except OSError:
+            hint = "check host, port and firewall"
+            raise TransientError(f"{self.shown}: got no connection; {hint}") from None
+        with plain:
+            if self._tls is not None:
+                self._shake_hands(plain, self._tls)
+
+    def _shake_hands(self, plain: socket.socket, tls: ssl.SSLContext) -> None:
+        try:
+            tls.wrap_socket(plain, server_hostname=self._config.host).close()
         except ssl.SSLCertVerificationError as error:
             named = error.verify_code in (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, _IP_ADDRESS_
             other = "is for another host; use the name that it was made for"
             unknown = "is not trusted; set ca_file to the authority that signed it"
             problem = other if named else unknown
             raise ArchiveError(f"{self.shown}: the PACS's certificate {problem}") from None
-        except ssl.SSLError:
+        except OSError:
             hint = "check that this port speaks TLS, and certificate_file"
             raise ArchiveError(f"{self.shown}: TLS failed; {hint}") from None
-        except OSError:
-            hint = "check host, port and firewall"
-            raise TransientError(f"{self.shown}: got no connection; {hint}") from None
+
+    def _remember(self, event: Event) -> None:
+        """Handles EVT_CONN_OPEN: pynetdicom forgets to close what the peer closed first."""
+        connection: Any = event.assoc.dul.socket
+        self._opened.append((event.assoc, connection.socket))
+
+    def close_ended(self) -> None:
+        """Closes the sockets of associations that have ended."""
+        for association, connection in self._opened:
+            if not association.is_established:
+                connection.close()
+        self._opened = [pair for pair in self._opened if pair[0].is_established]
 
 
 def tls_context(config: Dimse, purpose: ssl.Purpose) -> ssl.SSLContext:

@@ -88,6 +88,7 @@ class DimsePacs:
             if association is not None and association.is_established:
                 association.release()
         self._query = self._retrieve = None
+        self._dialler.close_ended()
         if self._server is not None:
             self._server.shutdown()
             self._server = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import sleep
 from typing import TypeVar
 
 from wardround_client.archive.pacs import TransientError
@@ -22,5 +22,5 @@ def patiently(ask: Callable[[], T]) -> T:
         try:
             return ask()
         except TransientError:
-            time.sleep(pause_s)
+            sleep(pause_s)
     return ask()
