@@ -242,7 +242,7 @@ class PixelCache:
         old = self.pixels_path
         self._generation += 1
         query = "SELECT row FROM entry WHERE row IS NOT NULL ORDER BY row"
-        with self.pixels_path.open("wb") as file:
+        with _open_at(self.pixels_path, 0) as file:
             if old.exists():
                 with old.open("rb") as source:
                     self._rows = self._copy(source, file, self._table.execute(query))
@@ -285,8 +285,8 @@ class PixelCache:
 
 
 def _open_at(path: Path, position: int) -> BinaryIO:
-    """Opens a file for writing at a position; whatever lies behind it is cut off."""
-    file = path.open("r+b" if path.exists() else "w+b")
+    """Opens a private file for writing at a position; whatever lies behind it is cut off."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
     file.truncate(position)
     file.seek(position)
     return file

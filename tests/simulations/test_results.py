@@ -106,9 +106,9 @@ def test_a_value_of_the_wrong_kind_is_refused_by_name(
 
 
 def test_another_format_is_refused(written: Path) -> None:
-    document = json.loads(written.read_bytes()) | {"format": 2}
+    document = json.loads(written.read_bytes()) | {"format": 1}
     written.write_text(json.dumps(document))
-    with pytest.raises(StateError, match="format: got 2, expected 1"):
+    with pytest.raises(StateError, match="format: got 1, expected 2"):
         read_results(written)
 
 
