@@ -57,7 +57,7 @@ def prepare_volume(volume: Volume, preprocessing: VolumePreprocessing) -> NDArra
     """
     grid = make_grid(volume, preprocessing)
     values, inside = resample(volume, grid)
-    if not inside.any() or values[inside].min() == values[inside].max():
+    if not inside.any():
         raise DicomError(Reason.CONSTANT)
     if preprocessing.window is not None:
         return _windowed(values, inside, preprocessing.window)
@@ -203,9 +203,16 @@ def _corners(
 
 
 def _windowed(values: Values, inside: Inside, window: tuple[float, float]) -> NDArray[np.int16]:
+    """Maps a window to minus and plus `SCALE`.
+
+    Raises:
+        DicomError: All of the volume looks the same in it.
+    """
     low, high = window
     shown = np.clip((values.astype(np.float64) - low) * (2 / (high - low)) - 1, -1, 1)
     pixels: NDArray[np.int16] = np.rint(np.where(inside, shown, -1.0) * SCALE).astype(np.int16)
+    if pixels[inside].min() == pixels[inside].max():
+        raise DicomError(Reason.CONSTANT)
     return pixels
 
 

@@ -41,7 +41,9 @@ def test_a_voxel_lies_where_the_standard_says() -> None:
     assert np.linalg.det(stack.affine[:3, :3]) != 0
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "1_0", "0x1", "", "1,5", "\u0661", "1e7", "--1", "1 2"])
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "1_0", "0x1", "", "1,5", "\u0661", "1e7", "--1", "1 2"]
+)
 def test_what_is_no_decimal_string_is_no_position(text: str) -> None:
     with pytest.raises(DicomError) as caught:
         read_plane(orientation=AXIAL, position=f"1\\{text}\\3", pixel_spacing="1\\1")
