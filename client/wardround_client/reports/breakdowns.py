@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
+from itertools import product
 from math import isfinite
 
 from wardround_client.examples import ExampleFacts
@@ -15,7 +15,17 @@ from wardround_client.reports.words import NOT_STATED, plain_text
 from wardround_client.split import Part
 
 _AGES = (0, 18, 40, 60, 80)
-_LENGTHS_MM = (0.0, 0.75, 1.25, 2.0, 3.0, 4.0, 6.0)
+_AGE_BANDS = ("0 to 17", "18 to 39", "40 to 59", "60 to 79", "80 and over")
+_LENGTHS_MM = (0, 0.75, 1.25, 2, 3, 4, 6)
+_MM_BANDS = (
+    "0 to 0.74",
+    "0.75 to 1.24",
+    "1.25 to 1.99",
+    "2 to 2.99",
+    "3 to 3.99",
+    "4 to 5.99",
+    "6 and over",
+)
 _PARTS = tuple(part.value for part in Part)
 _SEX = {"F": "female", "M": "male"}
 ONCE, COPIED, SHARED = "once", "several times, one patient", "under several patients"
@@ -34,6 +44,8 @@ class Breakdown:
     tally: Tally[str]
     refines: str = ""
     """Key of the breakdown whose cells this one's cells make up, as models do manufacturers."""
+    bands: tuple[str, ...] = ()
+    """Those of the cells that are bands of a number, ascending."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,20 +70,19 @@ def break_down_all(
         classes: Names of the classes, by label.
         images: Hash of pixels to the patients who have them.
     """
-    ages, lengths = _bands(_AGES), _bands(_LENGTHS_MM, digits=2)
     always = (
         _break_down("label", "Label", facts, lambda f: classes[f.label], classes),
         _break_down("part", "Part of the split", facts, lambda f: f.part.value, _PARTS),
         _break_down("sex", "Sex", facts, _sex_of, _SEX.values()),
-        _break_down("age", "Age, years", facts, lambda f: _band_of(f.age_years, _AGES), ages),
+        _in_bands("age", "Age, years", facts, lambda f: age_band(f.age_years), _AGE_BANDS),
         _break_down("manufacturer", "Manufacturer", facts, lambda f: plain_text(f.manufacturer)),
         _refine("manufacturer", _break_down("model", "Model of the device", facts, _model_of)),
         _break_down("copies", "Same pixels found", facts, lambda f: _copies(f, images), _COPIES),
     )
     volumes = (
         _refine("manufacturer", _break_down("kernel", "Reconstruction kernel", facts, _kernel_of)),
-        _break_down("thickness", "Slice thickness in the header, mm", facts, _thickness, lengths),
-        _break_down("spacing", "Distance of the slices, mm", facts, _spacing, lengths),
+        _in_bands("thickness", "Slice thickness in the header, mm", facts, _thickness, _MM_BANDS),
+        _in_bands("spacing", "Distance of the slices, mm", facts, _spacing, _MM_BANDS),
         _break_down("flags", "Regularity of the volume", facts, _regularity),
     )
     return (*always, *(b for b in volumes if {n for n in b.tally if b.tally[n]} - _SILENT))
@@ -91,6 +102,16 @@ def _break_down(
         tally.setdefault(name_of(fact), Counter())[fact.patient] += 1
     ordered = [*list(tally)[:known], *sorted(list(tally)[known:])]
     return Breakdown(key=key, title=title, tally={name: tally[name] for name in ordered})
+
+
+def _in_bands(
+    key: str,
+    title: str,
+    facts: Sequence[ExampleFacts],
+    band_of: Callable[[ExampleFacts], str],
+    bands: tuple[str, ...],
+) -> Breakdown:
+    return replace(_break_down(key, title, facts, band_of, bands), bands=bands)
 
 
 def _refine(key: str, breakdown: Breakdown) -> Breakdown:
@@ -153,26 +174,27 @@ def _thickness(fact: ExampleFacts) -> str:
         thickness = float(fact.slice_thickness)
     except ValueError:
         return NOT_STATED
-    return _band_of(thickness if isfinite(thickness) else None, _LENGTHS_MM, digits=2)
+    return length_band(thickness if isfinite(thickness) else None)
 
 
 def _spacing(fact: ExampleFacts) -> str:
-    return _band_of(fact.slice_spacing_mm, _LENGTHS_MM, digits=2)
+    return length_band(fact.slice_spacing_mm)
 
 
 def _regularity(fact: ExampleFacts) -> str:
     return ", ".join(fact.flags) or _REGULAR
 
 
-def _bands(edges: Sequence[float], *, digits: int = 0) -> tuple[str, ...]:
-    """Names of the bands that begin at each edge; the last has no end."""
-    step = 10.0**-digits
-    closed = (f"{a:.{digits}f} to {b - step:.{digits}f}" for a, b in pairwise(edges))
-    return (*closed, f"{edges[-1]:.{digits}f} and over")
+def age_band(years: float | None) -> str:
+    """Band of an age."""
+    return NOT_STATED if years is None else _AGE_BANDS[_place(years, _AGES)]
 
 
-def _band_of(value: float | None, edges: Sequence[float], *, digits: int = 0) -> str:
-    if value is None:
-        return NOT_STATED
-    # Below zero nothing should be; such a value counts in the first band.
-    return _bands(edges, digits=digits)[max(0, bisect_right(edges, value) - 1)]
+def length_band(length_mm: float | None) -> str:
+    """Band of a slice thickness or distance."""
+    return NOT_STATED if length_mm is None else _MM_BANDS[_place(length_mm, _LENGTHS_MM)]
+
+
+def _place(value: float, edges: Sequence[float]) -> int:
+    """Number of the band; what lies below the first edge, as nothing should, counts there."""
+    return max(0, bisect_right(edges, value) - 1)

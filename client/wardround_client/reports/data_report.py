@@ -15,8 +15,10 @@ from wardround_client.examples import ExampleFacts
 from wardround_client.reports.breakdowns import (
     Breakdown,
     CrossTable,
+    age_band,
     break_down_all,
     cross_all,
+    length_band,
 )
 from wardround_client.reports.drift import Drift, compare
 from wardround_client.reports.spread import Spread
@@ -96,21 +98,25 @@ def _ages(facts: Sequence[ExampleFacts]) -> Spread:
     for fact in facts:
         if fact.age_years is not None:
             ages[fact.patient].append(fact.age_years)
+    values = sorted(statistics.median(found) for found in ages.values())
     return Spread(
         key="age",
         title="Age of the patients",
         unit="years",
-        values=tuple(sorted(statistics.median(found) for found in ages.values())),
+        values=tuple(values),
         patients=len(ages),
+        band=age_band(statistics.median(values)) if values else "",
     )
 
 
 def _spacings(facts: Sequence[ExampleFacts]) -> Spread:
-    spaced = [fact for fact in facts if fact.slice_spacing_mm is not None]
+    spaced = [(f.slice_spacing_mm, f.patient) for f in facts if f.slice_spacing_mm is not None]
+    values = sorted(spacing for spacing, _ in spaced)
     return Spread(
         key="spacing",
         title="Distance of the slices",
         unit="mm",
-        values=tuple(sorted(fact.slice_spacing_mm or 0.0 for fact in spaced)),
-        patients=len({fact.patient for fact in spaced}),
+        values=tuple(values),
+        patients=len({patient for _, patient in spaced}),
+        band=length_band(statistics.median(values)) if values else "",
     )

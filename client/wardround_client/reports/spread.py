@@ -18,6 +18,8 @@ class Spread:
     """Sorted; one for each patient, or for each example."""
     patients: int
     """How many different patients they come from."""
+    band: str = ""
+    """Cell of that breakdown in which the median lies."""
 
     @property
     def median(self) -> float | None:

@@ -7,10 +7,17 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wardround_client.reports.suppression import Released, may_be_whole, protect, protect_whole
+from wardround_client.reports.suppression import (
+    Released,
+    join_bands,
+    may_be_whole,
+    protect,
+    protect_whole,
+)
 
 K = 3
 CELLS = ("a", "b", "c", "d")
@@ -64,6 +71,39 @@ def test_patients_who_are_in_several_hidden_cells_count_once() -> None:
 def test_a_table_that_divides_another_is_given_whole_or_not_at_all() -> None:
     assert protect_whole(_tally({"a": 3, "b": 9, "c": 4}), K).state == "whole"
     assert protect_whole(_tally({"a": 2, "b": 9, "c": 4}), K).shown == {}
+
+
+BANDS = ("0 to 9", "10 to 19", "20 to 29", "30 and over")
+
+
+@pytest.mark.parametrize(
+    ("counts", "joined"),
+    [
+        ((3, 3, 3, 3), {"0 to 9": 3, "10 to 19": 3, "20 to 29": 3, "30 and over": 3}),
+        ((1, 1, 1, 9), {"0 to 29": 3, "30 and over": 9}),
+        ((9, 0, 0, 0), {"0 and over": 9}),
+        ((9, 2, 0, 4), {"0 to 9": 9, "10 and over": 6}),
+        ((4, 4, 1, 1), {"0 to 9": 4, "10 and over": 6}),
+        ((0, 0, 0, 1), {"0 and over": 1}),
+    ],
+)
+def test_neighbouring_bands_are_joined(counts: tuple[int, ...], joined: dict[str, int]) -> None:
+    tally = _tally(dict(zip(BANDS, counts, strict=True))) | _tally({"not stated": 1})
+    found = join_bands(tally, BANDS, K)
+    assert {name: cell.total() for name, cell in found.items()} == joined | {"not stated": 1}
+
+
+@given(st.tuples(*[st.integers(0, 6)] * 4), st.integers(0, 5))
+@settings(max_examples=200, deadline=None)
+def test_what_joined_bands_show_and_hide_is_never_of_few_patients(
+    counts: tuple[int, ...], unstated: int
+) -> None:
+    total = sum(counts) + unstated
+    tally = _tally(dict(zip(BANDS, counts, strict=True))) | _tally({"not stated": unstated})
+    released = protect(join_bands(tally, BANDS, K), K)
+    if total >= K:
+        assert all(number >= K for number in released.shown.values())
+        assert total - sum(released.shown.values()) not in range(1, K)
 
 
 _COUNTS = st.dictionaries(st.sampled_from(CELLS), st.integers(0, 9), min_size=1)
