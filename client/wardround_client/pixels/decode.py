@@ -114,12 +114,12 @@ def decode_frames(
     with quiet(), np.errstate(all="ignore"):
         dataset = _open(path, sop_instance_uid)
         layout = layout_of(dataset)
+        read = _frame_reader(dataset, layout)  # first, for it checks NumberOfFrames
         wanted = tuple(range(layout.frames) if frames is None else frames)
         if not all(0 <= number < layout.frames for number in wanted):
             raise DicomError(Reason.CHANGED)
         if len(wanted) * layout.rows * layout.columns > MAXIMUM_PIXELS_AT_ONCE:
             raise DicomError(Reason.TOO_LARGE)
-        read = _frame_reader(dataset, layout)
         shape = (len(wanted), layout.rows, layout.columns)
         values, valid = np.empty(shape, np.int32), np.ones(shape, np.bool_)
         for place, number in enumerate(wanted):
