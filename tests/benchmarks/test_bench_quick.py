@@ -12,6 +12,7 @@ from wardround_sim.bench.rows import Ratio, Row, Spread, ratio
 
 EXPECTED_CASES = {"masking": ("client", "coordinator", "upload"), "rounds": ("4 sites",)}
 EXPECTED_CASES["throughput"] = ("training",)
+EXPECTED_CASES["fuzz"] = ("12 damaged files",)
 EXPECTED_CASES["cache"] = ("building", "gathering")
 EXPECTED_CASES["index"] = ("warm", "cold", "unchanged tree", "peak memory")
 EXPECTED_CASES["traps"] = ("axial", "radiograph")

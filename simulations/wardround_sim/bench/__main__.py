@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wardround_sim.bench.rows import Row
 
-BENCHMARKS = ("masking", "cache", "throughput", "rounds", "index", "traps")
+BENCHMARKS = ("masking", "cache", "throughput", "rounds", "index", "traps", "fuzz")
 QUICK: dict[str, dict[str, Any]] = {
     "masking": {"values": (20_000,), "sites": (4,), "repetitions": 2},
     "cache": {"files": 3, "times": 2, "batches": 1, "batch_size": 4, "repetitions": 2},
@@ -30,6 +30,7 @@ QUICK: dict[str, dict[str, Any]] = {
         "workers": 0,
     },
     "traps": {"every": 12, "corpus": Path("absent")},
+    "fuzz": {"files": 12, "corpus": "absent"},
     "index": {"files": 250, "side": 16, "sample": 100, "repetitions": 1},
 }
 """Sizes that only show that everything runs; their numbers mean nothing."""
