@@ -94,7 +94,13 @@ class _NoCredentials(AuthBase):
 
 @contextmanager
 def explained(shown: str) -> Iterator[None]:
-    """Turns what requests raises into our errors; ``shown`` names the PACS, without secrets."""
+    """Turns what requests raises into our errors; ``shown`` names the PACS, without secrets.
+
+    Raises:
+        TransientError: The service did not answer, or broke off.
+        ArchiveError: It refuses, or is not the one that was configured.
+        ValueError: Its answer is no JSON.
+    """
     try:
         yield
     except requests.HTTPError as error:
@@ -105,6 +111,8 @@ def explained(shown: str) -> Iterator[None]:
         raise ArchiveError(f"{shown}: the proxy refused; check HTTPS_PROXY and NO_PROXY") from None
     except requests.TooManyRedirects:
         raise ArchiveError(f"{shown}: got a redirect; write the final address as url") from None
+    except requests.exceptions.InvalidJSONError:
+        raise ValueError("no JSON") from None
     except requests.Timeout:
         hint = "check the network, or raise timeout_s"
         raise TransientError(f"{shown}: got no answer in time; {hint}") from None

@@ -1,0 +1,270 @@
+"""A DICOMweb service that lies, breaks off or never ends costs at most its own instances."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contracts.contents import image
+
+from wardround_client.archive import http_session, patience, store
+from wardround_client.archive.files import ArchiveFile
+from wardround_client.archive.open_source import open_source
+from wardround_client.archive.source import Wanted
+from wardround_client.quarantine import Reason
+from wardround_common.errors import ArchiveError
+from wardround_common.site_config import DicomWeb, SiteConfig
+
+STUDY, SERIES = "2.25.4711.1", "2.25.4711.1.1"
+ONE, TWO = (image("CT", (1, 1, n), "explicit_little") for n in (1, 2))
+STRANGER = image("CT", (1, 2, 1), "explicit_little")
+WANTED = Wanted(modalities=("CT",), study_uids=frozenset({STUDY}))
+
+Answer = tuple[int, dict[str, str], bytes]
+Respond = Callable[[str], Answer]
+
+
+def listing(*uids: object) -> Answer:
+    """DICOM JSON of instances, or of whatever else has these UIDs."""
+    matches = [
+        {
+            "00080018": {"vr": "UI", "Value": [uid]},
+            "0020000E": {"vr": "UI", "Value": [SERIES]},
+            "00080060": {"vr": "CS", "Value": ["CT"]},
+        }
+        for uid in uids
+    ]
+    return 200, {"Content-Type": "application/dicom+json"}, json.dumps(matches).encode()
+
+
+def multipart(*files: bytes, end: bytes = b"--edge--\r\n") -> Answer:
+    """A WADO-RS answer."""
+    body = b"".join(
+        b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + f + b"\r\n" for f in files
+    )
+    kind = 'multipart/related; type="application/dicom"; boundary=edge'
+    return 200, {"Content-Type": kind}, body + end
+
+
+class Service:
+    """A service on this machine: lists two instances, and retrieves what the test says."""
+
+    def __init__(self) -> None:
+        self.instances: tuple[object, ...] = (ONE.sop_uid, TWO.sop_uid)
+        self.retrieve: Respond = lambda path: multipart(ONE.file, TWO.file)
+        self.search: Respond | None = None
+        self.pages = True
+        self.requests: list[str] = []
+
+    def answer(self, path: str) -> Answer:
+        self.requests.append(path)
+        path, _, query = path.partition("?")
+        if not query and "/series/" in path:
+            return self.retrieve(path)
+        if self.search:
+            return self.search(path)
+        if self.pages and "offset=0" not in query:
+            return listing()
+        return listing(*self.instances) if path.endswith("/instances") else listing(SERIES)
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = service.answer(self.path)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):  # hung up on
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def refresh(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], list[ArchiveFile]]]:
+    monkeypatch.setattr(patience, "PAUSES_S", (0.0,))
+    with serving(service) as port:
+        web = DicomWeb(url=f"http://127.0.0.1:{port}/dicom-web", timeout_s=2)
+        config = SiteConfig(site="site", workspace=tmp_path, dicomweb=web)
+
+        def run() -> list[ArchiveFile]:
+            with open_source(config) as source:
+                return list(source.refresh(WANTED))
+
+        yield run
+
+
+def stored(workspace: Path) -> int:
+    return sum(file.is_file() for file in (workspace / "store").rglob("*"))
+
+
+def reasons(files: list[ArchiveFile]) -> list[Reason | None]:
+    return [file.reason for file in files]
+
+
+def test_an_honest_answer_is_taken(refresh: Any, tmp_path: Path) -> None:
+    assert reasons(refresh()) == [None, None]
+    assert stored(tmp_path) == 2
+
+
+def test_instances_that_nobody_asked_for_are_not_stored(
+    service: Service, refresh: Any, tmp_path: Path
+) -> None:
+    service.retrieve = lambda path: multipart(STRANGER.file, STRANGER.file)
+    assert reasons(refresh()) == [Reason.NOT_RETRIEVED] * 2
+    assert stored(tmp_path) == 0
+
+
+def test_one_instance_in_place_of_another_is_not_stored(
+    service: Service, refresh: Any, tmp_path: Path
+) -> None:
+    service.retrieve = lambda path: multipart(TWO.file, TWO.file)
+    assert sorted(map(str, reasons(refresh()))) == ["None", "not-retrieved"]
+    assert stored(tmp_path) == 1
+
+
+def test_what_is_no_dicom_is_not_stored(service: Service, refresh: Any, tmp_path: Path) -> None:
+    service.retrieve = lambda path: multipart(b"root:x:0:0", b"")
+    assert reasons(refresh()) == [Reason.NOT_RETRIEVED] * 2
+    assert stored(tmp_path) == 0
+
+
+def test_uids_that_are_none_are_not_asked_for(service: Service, refresh: Any) -> None:
+    service.instances = ("../../../etc/passwd", "1.2/3", "*", 12, None, ["1"], ONE.sop_uid)
+    assert len(refresh()) == 1
+    assert not any("passwd" in path or "*" in path for path in service.requests)
+
+
+def test_an_answer_that_breaks_off_keeps_what_was_complete(
+    service: Service, refresh: Any, tmp_path: Path
+) -> None:
+    service.retrieve = lambda path: multipart(ONE.file, TWO.file[:500], end=b"")
+    with pytest.raises(ArchiveError, match="broke off in the middle"):
+        refresh()
+    assert stored(tmp_path) == 1
+    service.retrieve = lambda path: multipart(TWO.file)
+    assert reasons(refresh()) == [None, None]
+
+
+def test_a_body_shorter_than_announced_is_told(service: Service, refresh: Any) -> None:
+    def short(path: str) -> Answer:
+        status, headers, body = multipart(ONE.file, TWO.file)
+        return status, headers | {"Content-Length": str(len(body))}, body[:-700]
+
+    service.retrieve = short
+    with pytest.raises(ArchiveError, match="broke off"):
+        refresh()
+
+
+def test_an_oversized_instance_is_refused_and_the_other_comes(
+    service: Service, refresh: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAXIMUM_INSTANCE_BYTES", 10_000)
+    large = ONE.file + bytes(20_000)
+    service.retrieve = lambda path: multipart(large if path.endswith((SERIES, ".1")) else TWO.file)
+    assert sorted(map(str, reasons(refresh()))) == ["None", "too-large"]
+    assert stored(tmp_path) == 1
+
+
+def test_an_endless_stream_of_parts_is_broken_off(
+    service: Service, refresh: Any, tmp_path: Path
+) -> None:
+    service.retrieve = lambda path: multipart(*[STRANGER.file] * 200, end=b"")
+    assert reasons(refresh()) == [Reason.NOT_RETRIEVED] * 2
+    assert stored(tmp_path) == 0
+
+
+def test_an_endless_listing_is_refused(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_session, "MAXIMUM_ANSWER_BYTES", 10_000)
+    service.search = lambda path: (200, {}, b"[" + b" " * 100_000 + b"]")
+    with pytest.raises(ArchiveError, match="endless answer"):
+        refresh()
+
+
+def test_a_service_that_knows_no_pages_is_asked_twice_and_no_more(
+    service: Service, refresh: Any
+) -> None:
+    service.pages = False
+    assert reasons(refresh()) == [None, None]
+    assert len(service.requests) == 5
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"7", b"\xff\xfe", b'{"a"'])
+def test_what_is_no_dicom_json_is_told(service: Service, refresh: Any, body: bytes) -> None:
+    service.search = lambda path: (200, {"Content-Type": "application/json"}, body)
+    with pytest.raises(ArchiveError, match="something else than DICOM JSON"):
+        refresh()
+
+
+@pytest.mark.parametrize("match", [b"[7]", b'[{"00080018": 7}]', b'[{"00080018": {"Value": {}}}]'])
+def test_odd_matches_count_as_none(service: Service, refresh: Any, match: bytes) -> None:
+    service.search = lambda path: (200, {"Content-Type": "application/json"}, match)
+    assert refresh() == []
+
+
+def test_one_broken_image_at_the_pacs_costs_itself(service: Service, refresh: Any) -> None:
+    def retrieve(path: str) -> Answer:
+        return multipart(TWO.file) if path.endswith(".2") else (500, {}, b"")
+
+    service.retrieve = retrieve
+    assert sorted(map(str, reasons(refresh()))) == ["None", "not-retrieved"]
+
+
+def test_a_busy_service_is_asked_again(service: Service, refresh: Any) -> None:
+    answers = iter([(503, {}, b""), multipart(ONE.file, TWO.file)])
+    service.retrieve = lambda path: next(answers)
+    assert reasons(refresh()) == [None, None]
+
+
+def test_a_single_file_without_parts_is_taken(service: Service, refresh: Any) -> None:
+    service.instances = (ONE.sop_uid,)
+    service.retrieve = lambda path: (200, {"Content-Type": "application/dicom"}, ONE.file)
+    assert reasons(refresh()) == [None]
+
+
+def test_a_redirect_is_not_followed(service: Service, refresh: Any) -> None:
+    other = Service()
+    with serving(other) as port:
+        where = {"Location": f"http://127.0.0.1:{port}/dicom-web"}
+        service.search = lambda path: (302, where, b"")
+        with pytest.raises(ArchiveError, match="got a redirect"):
+            refresh()
+    assert other.requests == []
+
+
+def test_no_library_logs_what_is_asked_for(
+    refresh: Any, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    service.retrieve = lambda path: (503, {}, b"")
+    with pytest.raises(ArchiveError):
+        refresh()
+    assert "2.25." not in caplog.text
