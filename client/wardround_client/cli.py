@@ -61,6 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("study", type=Path, help="the approved study's file")
     data.add_argument("--out", type=Path, help="folder to write to (default: in the workspace)")
     data.set_defaults(command="data-report")
+    rebuild = commands.add_parser("deidentify", help="build files anew without identifiers")
+    rebuild.add_argument("files", type=Path, nargs="+", help="DICOM files")
+    rebuild.add_argument("--out", type=Path, required=True, help="new or empty folder")
+    rebuild.set_defaults(command="deidentify")
     return parser
 
 
@@ -91,6 +95,8 @@ def _run(options: argparse.Namespace) -> None:
         commands.explain_file(config, options.file, _study(options), console)
     elif options.command == "data-report":
         commands.report_data(config, read_study(options.study), options.out, console)
+    elif options.command == "deidentify":
+        commands.deidentify(config, options.files, options.out, console)
 
 
 def _study(options: argparse.Namespace) -> Study | None:

@@ -9,17 +9,19 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.index import schema
 from wardround_client.index.header import Header, Instance
+from wardround_client.index.refresh import INDEX_FILE, archive_name
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
+from wardround_common.errors import StateError
+from wardround_common.site_config import SiteConfig
 
 _SIZES = (1, 2, 10, 50, 200, 500, 1000)
 SIZE_NAMES = ("1", "2 to 9", "10 to 49", "50 to 199", "200 to 499", "500 to 999", "1000 and more")
@@ -101,13 +103,21 @@ def count_archive(index: sqlite3.Connection) -> ArchiveFacts:
     )
 
 
-def open_for_questions(path: Path) -> AbstractContextManager[sqlite3.Connection]:
-    """Opens an index that is there, for this process alone.
+@contextmanager
+def open_for_questions(config: SiteConfig) -> Iterator[sqlite3.Connection]:
+    """Opens a site's index as it is, for this process alone.
 
     Raises:
-        StateError: The index is damaged or in use by another process.
+        StateError: There is none of this archive, it is damaged or in use by another process.
     """
-    return open_database(path, schema.VERSION, schema.TABLES)
+    path = config.workspace / INDEX_FILE
+    missing = f"site {config.site}: got no index of its archive; run wardround-site index first"
+    if not path.is_file():
+        raise StateError(missing)
+    with open_database(path, schema.VERSION, schema.TABLES) as index:
+        if index.execute("SELECT archive FROM source").fetchone() != (archive_name(config),):
+            raise StateError(missing)
+        yield index
 
 
 def count_series(index: sqlite3.Connection, modalities: Sequence[str]) -> int:

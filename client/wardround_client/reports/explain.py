@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from wardround_client.archive.files import ArchiveFile
 from wardround_client.cohort import exclusion
 from wardround_client.index.header import Header, Instance
 from wardround_client.index.reader import read_header
 from wardround_client.index.walker import walk_header
 from wardround_client.quarantine import Reason
+from wardround_client.reports.explain_study import StudyRules, explain_study
+from wardround_client.reports.explanation import Explanation
 from wardround_client.reports.pixel_words import PixelTask, PixelWords
 from wardround_client.reports.stack_words import describe_series, describe_volume
+from wardround_client.reports.volume_check import VOLUME_MODALITIES
 from wardround_client.reports.words import format_bytes, plain_text, standard_name
 from wardround_client.volumes.geometry import read_plane
-from wardround_client.volumes.plan import FrameGeometry, PlannedVolumes
-from wardround_client.volumes.series import plan_volumes
+from wardround_client.volumes.plan import VolumePlan
+from wardround_client.volumes.series import ReadFrames, plan_volumes
 from wardround_common.errors import ArchiveError, DicomError
 from wardround_common.intake_plan import CohortRule
-from wardround_common.study import Study
 
-VOLUME_MODALITIES = ("CT", "MR", "PT")
 _PREAMBLE_BYTES = 128
+_PLACE = "place and volume"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,32 +39,12 @@ class Surroundings:
 
     series_of: Callable[[str], Sequence[Instance]]
     """SeriesInstanceUID to the instances of the site's index."""
-    read_frames: Callable[[Instance], tuple[FrameGeometry, ...] | Reason]
+    read_frames: ReadFrames
     """Reads the frames of a multi-frame instance of the index."""
     describe_pixels: Callable[[PixelTask], PixelWords | Reason]
     """Describes pixels, in a guarded process."""
-    study: Study | None = None
-    label_of: Callable[[Header], int | Reason] | None = None
-    """The label of an instance's imaging study."""
-
-
-@dataclass(slots=True)
-class Explanation:
-    """Steps in plain words, and the first reason against the file."""
-
-    steps: list[tuple[str, list[str]]] = field(default_factory=list)
-    reason: Reason | None = None
-
-    def say(self, step: str, *lines: str) -> None:
-        """Adds lines to a step."""
-        if not self.steps or self.steps[-1][0] != step:
-            self.steps.append((step, []))
-        self.steps[-1][1].extend(lines)
-
-    def refuse(self, step: str, reason: Reason) -> None:
-        """Notes a reason; the first one decides."""
-        self.say(step, f"{reason}: {reason.explanation}")
-        self.reason = self.reason or reason
+    rules: StudyRules | None = None
+    """The study whose rules are applied, if any."""
 
 
 def explain(path: Path, around: Surroundings) -> Explanation:
@@ -79,11 +62,15 @@ def explain(path: Path, around: Surroundings) -> Explanation:
     _explain_kind(header, found)
     if found.reason is Reason.NOT_AN_IMAGE:
         return found
+    series = around.series_of(header.series_uid)
     if header.modality in VOLUME_MODALITIES:
-        _explain_series(header, around, found)
+        _explain_place(header, found)
+        _explain_series(header, series, around, found)
     _explain_pixels(path, header, around, found)
-    if around.study is not None:
-        _explain_study(header, around.study, around, found)
+    if around.rules is not None:
+        instance = _itself(path, header, series)
+        members = series if instance in series else [instance]
+        explain_study(instance, members, around.read_frames, around.rules, found)
     return found
 
 
@@ -128,57 +115,47 @@ def _explain_kind(header: Header, found: Explanation) -> None:
         found.refuse("kind", reason)
 
 
-def _explain_series(header: Header, around: Surroundings, found: Explanation) -> None:
-    """Where the slice lies, and what becomes of its series."""
-    step = "place and volume"
+def _explain_place(header: Header, found: Explanation) -> None:
     try:
         plane = read_plane(
             orientation=header.orientation,
             position=header.position,
             pixel_spacing=header.pixel_spacing,
         )
-        x, y, z = plane.position_mm
-        found.say(step, f"first voxel at {x:.2f}, {y:.2f}, {z:.2f} mm (left, back, head)")
-        rows, columns = plane.spacing_mm
-        found.say(step, f"pixel spacing {rows:.4g} x {columns:.4g} mm")
     except DicomError as error:
-        found.say(step, f"no place by itself ({error.reason})")
-    members = around.series_of(header.series_uid)
-    if not members:
-        found.say(step, "its series is not in the index; run wardround-site index first")
+        found.say(_PLACE, f"no place at this level of the header ({error.reason})")
         return
-    found.say(step, *describe_series(members))
-    strict = plan_volumes(members, around.read_frames, irregular="refuse")
-    lenient = plan_volumes(members, around.read_frames, irregular="resample")
-    _explain_volume(header, (strict, lenient), around, found)
+    x, y, z = plane.position_mm
+    rows, columns = plane.spacing_mm
+    found.say(_PLACE, f"first voxel at {x:.2f}, {y:.2f}, {z:.2f} mm (left, back, head)")
+    found.say(_PLACE, f"pixel spacing {rows:.4g} x {columns:.4g} mm")
 
 
-def _explain_volume(
-    header: Header,
-    plans: tuple[PlannedVolumes, PlannedVolumes],
-    around: Surroundings,
-    found: Explanation,
+def _explain_series(
+    header: Header, series: Sequence[Instance], around: Surroundings, found: Explanation
 ) -> None:
-    """The volume the instance belongs to, under both policies; the study's one decides."""
-    step, uid = "place and volume", header.sop_instance_uid
-    strict, lenient = (
-        next((v for v in p.volumes if any(s.sop_instance_uid == uid for s in v.slices)), None)
-        for p in plans
-    )
-    members = {i.path for i in around.series_of(header.series_uid) if _uid_of(i) == uid}
-    reasons = [next((r for path, r in p.refused.items() if path in members), None) for p in plans]
-    if strict is not None:
-        found.say(step, "belongs to a regular volume", *describe_volume(strict))
+    """The volume the file belongs to, under both policies for irregular ones."""
+    if not series:
+        found.say(_PLACE, "its series is not in the index; run wardround-site index first")
         return
-    plan = around.study.preprocessing.volume if around.study else None
-    resampled = lenient is not None and (plan is None or plan.irregular == "resample")
-    if lenient is not None:
-        found.say(step, "belongs to an irregular volume", *describe_volume(lenient))
-    refusal = reasons[0] or reasons[1]
-    if resampled:
-        found.say(step, "a study that allows it resamples the volume from its true positions")
+    found.say(_PLACE, *describe_series(series))
+    uid = header.sop_instance_uid
+    own = {i.path for i in series if i.header.sop_instance_uid == uid}
+    strict = plan_volumes(series, around.read_frames, irregular="refuse")
+    lenient = plan_volumes(series, around.read_frames, irregular="resample")
+    regular, irregular = _volume_with(own, strict.volumes), _volume_with(own, lenient.volumes)
+    refusal = next((r for path, r in strict.refused.items() if path in own), None)
+    if regular is not None:
+        found.say(_PLACE, "belongs to a regular volume:", *describe_volume(regular))
+    elif irregular is not None:
+        found.say(_PLACE, "belongs to an irregular volume:", *describe_volume(irregular))
+        found.say(_PLACE, f"a study resamples it from its true positions or refuses it: {refusal}")
     elif refusal is not None:
-        found.refuse(step, refusal)
+        found.refuse(_PLACE, refusal)
+
+
+def _volume_with(paths: set[bytes], volumes: Sequence[VolumePlan]) -> VolumePlan | None:
+    return next((v for v in volumes if paths & {ref.path for ref in v.slices}), None)
 
 
 def _explain_pixels(path: Path, header: Header, around: Surroundings, found: Explanation) -> None:
@@ -191,23 +168,10 @@ def _explain_pixels(path: Path, header: Header, around: Surroundings, found: Exp
         found.refuse("pixels", words.reason)
 
 
-def _explain_study(header: Header, study: Study, around: Surroundings, found: Explanation) -> None:
-    step = "study"
-    reason = exclusion(header, study.cohort)
-    if reason is None and not header.patient_id:
-        reason = Reason.NO_PATIENT
-    if reason is not None:
-        found.refuse(step, reason)
-        return
-    found.say(step, "the cohort rule takes it")
-    if around.label_of is None:
-        return
-    label = around.label_of(header)
-    if isinstance(label, Reason):
-        found.refuse(step, label)
-    else:
-        found.say(step, f"label {label}: {study.task.classes[label]}")
-
-
-def _uid_of(instance: Instance) -> str:
-    return instance.header.sop_instance_uid
+def _itself(path: Path, header: Header, series: Sequence[Instance]) -> Instance:
+    """The file as the index knows it, or as one that it does not know."""
+    same = [i for i in series if i.header.sop_instance_uid == header.sop_instance_uid]
+    name = str(path.absolute()).encode(errors="surrogateescape")
+    named = (i for i in same if name.endswith(b"/" + i.path))
+    unknown = Instance(ArchiveFile(path=name, size_bytes=0, mtime_ns=0), header)
+    return next(named, same[0] if same else unknown)

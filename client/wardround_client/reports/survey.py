@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 
+from wardround_client.archive.reading import Files, read_guarded
 from wardround_client.archive.source import Progress, Source
 from wardround_client.index.header import Header, Instance
 from wardround_client.pseudonym import pseudonym
@@ -30,7 +30,6 @@ from wardround_client.reports.volume_check import VOLUME_MODALITIES, check_volum
 from wardround_client.reports.words import plain_text
 from wardround_client.volumes.multiframe import read_frames
 from wardround_client.volumes.plan import FrameGeometry
-from wardround_client.workers import Limits, run_guarded
 from wardround_common.errors import DicomError
 from wardround_common.site_config import SiteConfig
 
@@ -104,29 +103,20 @@ def _draw(
     on_progress: Progress,
 ) -> list[Picture]:
     """Draws in guarded workers; a file that cannot be drawn shows its reason."""
-    intake = config.intake
-    limits = Limits(seconds=intake.decode_seconds, memory_bytes=int(intake.decode_memory_gb * 1e9))
-    pictures: list[Picture] = []
-    with ExitStack() as stack:
-        samples: list[tuple[Instance, Sample]] = []
-        for instance in chosen:
-            try:
-                path = stack.enter_context(source.local(instance.path))
-            except DicomError as error:
-                pictures.append(_picture(instance.header, Reason(error.reason), secret))
-                continue
-            header = instance.header
-            samples.append((instance, Sample(path, header.sop_instance_uid, middle_frame(header))))
-        drawn = run_guarded(
-            draw_thumbnail,
-            [sample for _, sample in samples],
-            processes=intake.processes,
-            limits=limits,
-        )
-        for number, ((instance, _), (_, png)) in enumerate(zip(samples, drawn, strict=True)):
-            pictures.append(_picture(instance.header, png, secret))
-            on_progress("thumbnails", number + 1, len(samples))
+    drawn = read_guarded(
+        _draw_one, chosen, lambda instance: (instance.path,), source=source, intake=config.intake
+    )
+    pictures = []
+    for number, (instance, png) in enumerate(drawn, start=1):
+        pictures.append(_picture(instance.header, png, secret))
+        on_progress("thumbnails", number, len(chosen))
     return pictures
+
+
+def _draw_one(instance: Instance, files: Files) -> bytes | Reason:
+    header = instance.header
+    frame = middle_frame(header)
+    return draw_thumbnail(Sample(files[instance.path], header.sop_instance_uid, frame))
 
 
 def _picture(header: Header, png: bytes | Reason, secret: bytes) -> Picture:
