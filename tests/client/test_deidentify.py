@@ -302,7 +302,7 @@ def test_no_allowed_element_lets_an_identifier_through(identifier: str) -> None:
         assert identifier not in hashed
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)  # a busy machine is no error
 @given(st.text(st.sampled_from("abcdefghijklmnopqrstuvwxyz ^"), min_size=5, max_size=20))
 def test_no_allowed_element_lets_a_word_through(word: str) -> None:
     made = _remade(f"{word}xqx", ENHANCED)
