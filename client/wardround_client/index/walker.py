@@ -124,15 +124,13 @@ def _find_elements(handle: int) -> _Found:
         position, last = take(data, position, last, found)
         if last >= HEADER_END:
             return found
-        if position == 0:
-            raise _Unusual  # one element longer than the window
         base += position
         data, position = os.pread(handle, WINDOW_BYTES, base), 0
         if not data:
             if base != os.fstat(handle).st_size:
                 raise _Unusual  # cut short within an element
             return found
-    raise _Unusual
+    raise _Unusual  # many long elements, or a sequence longer than the window
 
 
 def _take_for(meta: _Found) -> _Take:

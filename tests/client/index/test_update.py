@@ -86,6 +86,40 @@ def test_a_second_name_of_a_file_is_no_move(hospital: Any, desk: Desk) -> None:
     assert len(desk.content()[0]) == 2
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "moved"),
+    [
+        ((9, 1_000_000_001, 7), (9, 1_000_000_001, 7), 1),
+        ((9, 1_000_000_001, 7), (8, 1_000_000_001, 7), 0),
+        ((9, 1_000_000_001, 7), (9, 1_000_000_002, 7), 0),
+        ((9, 1_000_000_001, 7), (9, 1_000_000_001, 8), 0),
+        ((9, 1_000_000_001, 0), (9, 1_000_000_001, 0), 0),  # a PACS numbers no files
+    ],
+)
+def test_a_move_is_told_by_size_time_and_inode(
+    desk: Desk, before: tuple[int, int, int], after: tuple[int, int, int], moved: int
+) -> None:
+    reading = HeaderReading(read=lambda path: Reason.NOT_DICOM, processes=0, limits=LIMITS)
+    with desk.index() as index:
+        index.scan([ArchiveFile(b"old", *before)], reading)
+        counts = index.scan([ArchiveFile(b"a/new", *after)], reading)
+    assert (counts.moved, counts.new, counts.deleted) == (moved, 1 - moved, 1 - moved)
+
+
+def test_a_file_that_moved_before_it_was_read_is_new(desk: Desk) -> None:
+    def stop(path: bytes) -> Reason:
+        raise KeyboardInterrupt
+
+    interrupted = HeaderReading(read=stop, processes=0, limits=LIMITS)
+    reading = HeaderReading(read=lambda path: Reason.NOT_DICOM, processes=0, limits=LIMITS)
+    with desk.index() as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.scan([ArchiveFile(b"old", 9, 1_000_000_001, 7)], interrupted)
+        counts = index.scan([ArchiveFile(b"new", 9, 1_000_000_001, 7)], reading)
+        assert counts == ScanCounts(new=1, deleted=1, refused=1)
+        assert index.find(b"new") is Reason.NOT_DICOM
+
+
 def test_whole_seconds_do_not_prove_a_move(hospital: Any, desk: Desk) -> None:
     first = hospital.add(1)
     os.utime(first, ns=(10**18, 10**18))
@@ -107,6 +141,15 @@ def test_another_file_in_the_place_of_one_is_read_though_size_and_time_agree(
     other.rename(path)
     assert desk.scan() == {"changed": 1}
     assert [i.header.patient_id for i in desk.content()[0]] == ["B"]
+
+
+def test_a_file_moved_onto_another_one_changes_it(hospital: Any, desk: Desk) -> None:
+    hospital.add(1)
+    hospital.add(2)
+    desk.scan()
+    (hospital.archive / "000001.dcm").rename(hospital.archive / "000002.dcm")
+    assert desk.scan() == {"changed": 1, "deleted": 1}
+    assert [i.header.patient_id for i in desk.content()[0]] == ["MRNPHI000001"]
 
 
 def test_what_may_be_readable_later_is_tried_again(hospital: Any, desk: Desk) -> None:

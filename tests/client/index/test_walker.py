@@ -199,12 +199,18 @@ def test_a_report_that_ends_before_any_pixels_is_read(image: Dataset, write: Wri
 
 def insert(content: bytes, before: int, addition: bytes) -> bytes:
     """Puts bytes before the element ``before``."""
-    place = content.index(struct.pack("<HH", before >> 16, before & 0xFFFF), 300)
+    place = content.index(struct.pack("<HH", before >> 16, before & 0xFFFF), 150)
     return content[:place] + addition + content[place:]
 
 
-SEQUENCE = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF)
+def opened(vr: bytes) -> bytes:
+    """Start of an element of undefined length that fits before PatientID."""
+    return struct.pack("<HH2sHI", 0x0010, 0x0012, vr, 0, 0xFFFFFFFF)
+
+
+SEQUENCE = opened(b"SQ")
 END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+ITEM_END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 
 
 def item(length: int) -> bytes:
@@ -218,15 +224,27 @@ UNUSUAL: dict[str, Callable[[bytes], bytes]] = {
     "implicit in name only": lambda c: c.replace(
         b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x12\x001.2.840.10008.1.2\0"
     ),
-    "unknown VR": lambda c: insert(c, 0x00100020, element(0x00091001, b"ZZ", b"ab")),
+    "a broken length of the meta information": lambda c: (
+        c[:132] + b"\2\0\0\0UL\6\0" + c[140:144] + b"\0\0" + c[144:]
+    ),
+    "unknown VR": lambda c: insert(
+        c, 0x00100020, struct.pack("<HH2sHI", 0x0010, 0x0012, b"ZZ", 0, 2) + b"ab"
+    ),
     "out of order": lambda c: insert(c, 0x00100020, element(0x00180015, b"CS", b"HAND")),
     "an element twice": lambda c: insert(c, 0x00100020, element(0x00100020, b"LO", b"OTHER1")),
     "another VR": lambda c: c.replace(b"\x10\0\x20\0LO", b"\x10\0\x20\0SH"),
-    "undefined length of unknown": lambda c: insert(
-        c, 0x00100020, struct.pack("<HH2sHI", 0x0009, 0x1001, b"UN", 0, 0xFFFFFFFF) + END
+    "undefined length of unknown": lambda c: insert(c, 0x00100020, opened(b"UN") + END),
+    "undefined length of bytes": lambda c: insert(c, 0x00100020, opened(b"OB") + item(0) + END),
+    "no item in a sequence": lambda c: insert(c, 0x00100020, SEQUENCE + ITEM_END + END),
+    "no item but another element in a sequence": lambda c: insert(
+        c, 0x00100020, SEQUENCE + struct.pack("<HHI", 0x0008, 0x1155, 0) + END
     ),
-    "no item in a sequence": lambda c: insert(
-        c, 0x00100020, SEQUENCE + struct.pack("<HHI", 0xFFFE, 0xE00D, 0) + END
+    "an end with a length": lambda c: insert(c, 0x00100020, SEQUENCE + END[:4] + b"\2\0\0\0ab"),
+    "an end of an item with a length": lambda c: insert(
+        c, 0x00100020, SEQUENCE + item(0xFFFFFFFF) + ITEM_END[:4] + b"\0\0\2\0" + END
+    ),
+    "an end of an item that has a length": lambda c: insert(
+        c, 0x00100020, SEQUENCE + item(100) + ITEM_END + END
     ),
     "an item that ends within an element": lambda c: insert(
         c, 0x00100020, SEQUENCE + item(10) + element(0x00081155, b"UI", b"1.2.") + END
@@ -266,6 +284,67 @@ def test_what_is_unusual_is_left_to_pydicom(image: Dataset, write: Write, name: 
     unusual = UNUSUAL[name](usual)
     assert unusual != usual
     assert walk_header(write(unusual)) is None
+
+
+def test_a_first_length_that_looks_like_a_vr_is_left_to_pydicom(
+    image: Dataset, write: Write
+) -> None:
+    content = encode(image, ImplicitVRLittleEndian)
+    assert walk_header(write(content)) is not None
+    length = int.from_bytes(b"UT", "little")
+    first = struct.pack("<HHI", 0x0008, 0x0001, length) + bytes(length)
+    path = write(insert(content, 0x00080005, first))
+    assert walk_header(path) is None
+
+
+IMPLICIT = struct.pack("<HHI", 0x0010, 0x0024, 0xFFFFFFFF)
+"""Start of a sequence, by the dictionary."""
+UNUSUAL_IMPLICIT: dict[str, bytes] = {
+    "undefined length of no sequence": struct.pack("<HHI", 0x0010, 0x0022, 0xFFFFFFFF) + END,
+    "undefined length of a private element without item": struct.pack(
+        "<HHI", 0x0011, 0x1001, 0xFFFFFFFF
+    )
+    + END,
+    "an item out of order": IMPLICIT
+    + item(16)
+    + struct.pack("<HHIHHI", 8, 0x1155, 0, 8, 0x1150, 0)
+    + END,
+    "an item that ends within an element": IMPLICIT
+    + item(9)
+    + struct.pack("<HHI2s", 8, 0x1155, 2, b"1.")
+    + END,
+    "an end of an item with a length": IMPLICIT
+    + item(0xFFFFFFFF)
+    + ITEM_END[:4]
+    + b"\2\0\0\0"
+    + END,
+    "an end of an item that has a length": IMPLICIT + item(100) + ITEM_END + END,
+    "an element twice": struct.pack("<HHI2s", 0x0010, 0x0020, 2, b"P2"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL_IMPLICIT)
+def test_what_is_unusual_in_implicit_vr_is_left_to_pydicom(
+    image: Dataset, write: Write, name: str
+) -> None:
+    content = encode(image, ImplicitVRLittleEndian)
+    addition = UNUSUAL_IMPLICIT[name]
+    usual = insert(content, 0x00100030, IMPLICIT + item(0) + END)
+    assert walk_header(write(usual)) is not None
+    before = 0x00180015 if addition[:2] == b"\x11\0" else 0x00100030
+    assert walk_header(write(insert(content, before, addition))) is None
+
+
+@pytest.mark.parametrize("left", [0, 1, 100])
+def test_a_file_that_ends_within_a_skipped_element_is_left_to_pydicom(
+    image: Dataset, write: Write, left: int
+) -> None:
+    block = image.private_block(0x0029, "CSA", create=True)
+    block.add_new(1, "OB", bytes(3 * WINDOW_BYTES))
+    content = encode(image)
+    assert walk_header(write(content)) is not None
+    start = content.index(bytes(3 * WINDOW_BYTES))
+    assert walk_header(write(content[: start + left * WINDOW_BYTES // 50])) is None
 
 
 @pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian])
