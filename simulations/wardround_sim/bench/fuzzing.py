@@ -7,6 +7,9 @@ neither torch nor MONAI, as workers load it.
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +20,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import RLELossless
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1, RLELossless
 
 from wardround_client.index.reader import quiet, read_header
 from wardround_client.pixels.codecs import PLUGINS
@@ -33,6 +36,7 @@ _MOST_BYTES = 8
 _LOSSY = frozenset({"1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.203"})
 _LOSSY_DIFFERENCE = 8
 """Grey levels by which decoders of lossy syntaxes may differ."""
+_RAW: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
 _OTHER_PLUGINS = ("gdcm", "pydicom", "pyjpegls", "pylibjpeg")
 
 
@@ -106,13 +110,29 @@ def _second_reading(content: bytes) -> tuple[NDArray[np.int64], NDArray[np.float
     dataset = pydicom.dcmread(BytesIO(content), force=True)
     syntax = dataset.file_meta.TransferSyntaxUID
     decoder = get_decoder(syntax)
-    options: dict[str, Any] = {"raw": True, "correct_unused_bits": False}
-    if syntax in PLUGINS:
-        others = [p for p in _OTHER_PLUGINS if p in decoder.available_plugins]
-        options["decoding_plugin"] = next(p for p in others if p != PLUGINS[syntax])
-    array, _ = decoder.as_array(dataset, **options)
+    options = dict(_RAW)
+    if syntax in (JPEGLossless, JPEGLosslessSV1):
+        array = _by_dcmtk(content)
+    else:
+        if syntax in PLUGINS:
+            others = [p for p in _OTHER_PLUGINS if p in decoder.available_plugins]
+            options["decoding_plugin"] = next(p for p in others if p != PLUGINS[syntax])
+        array, _ = decoder.as_array(dataset, **options)
     values = _stored_values(array, dataset, packed=syntax not in PLUGINS or syntax == RLELossless)
     return values, _rescaled(values, dataset), str(syntax)
+
+
+def _by_dcmtk(content: bytes) -> NDArray[Any]:
+    """Decodes JPEG Lossless, for which Python has one decoder alone, by dcmtk's ``dcmdjpeg``."""
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "in", Path(name) / "out"
+        source.write_bytes(content)
+        command = [shutil.which("dcmdjpeg") or "dcmdjpeg", str(source), str(target)]
+        subprocess.run(command, check=True, capture_output=True, timeout=10)  # noqa: S603
+        dataset = pydicom.dcmread(target)
+        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+        array, _ = decoder.as_array(dataset, **_RAW)
+    return array
 
 
 def _stored_values(array: NDArray[Any], dataset: Dataset, *, packed: bool) -> NDArray[np.int64]:
@@ -131,10 +151,13 @@ def _rescaled(values: NDArray[np.int64], dataset: Dataset) -> NDArray[np.float64
     complicated = ("ModalityLUTSequence", "SharedFunctionalGroupsSequence")
     if any(keyword in dataset for keyword in complicated):
         return None
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    if slope is None or intercept is None:
-        return values.astype(np.float64)
-    return np.asarray(values * float(slope) + float(intercept), np.float64)
+    try:
+        slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+        if slope is None or intercept is None:
+            return values.astype(np.float64)
+        return np.asarray(values * float(slope) + float(intercept), np.float64)
+    except (TypeError, ValueError):
+        return None  # no numbers; stored values are still compared
 
 
 def _agree(
