@@ -10,6 +10,7 @@ from tests.contracts.contents import WANTED, Item, contents, dataset_bytes, day_
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.received import identify
 from wardround_client.archive.source import Source, Wanted
+from wardround_client.index.reader import read_header
 from wardround_client.quarantine import Reason
 
 
@@ -59,6 +60,14 @@ def test_the_facts_are_those_of_the_file_itself(archive: Archive, tmp_path: Path
                 status = path.stat()
                 assert (file.size_bytes, file.mtime_ns) == (status.st_size, status.st_mtime_ns)
                 assert source.root in path.parents
+
+
+def test_a_source_tells_the_header_of_each_file(archive: Archive, tmp_path: Path) -> None:
+    archive.fill(contents())
+    with archive.open(tmp_path / "workspace") as source:
+        for file in source.refresh(WANTED):
+            with source.local(file.path) as path:
+                assert source.header(file.path) == read_header(path)
 
 
 def test_new_and_deleted_instances_are_noticed(archive: Archive, tmp_path: Path) -> None:
@@ -140,6 +149,23 @@ def test_a_small_store_evicts_and_fetches_again_the_same_bytes(
         assert read(source, small) == whole
         assert read(source, small[::-1]) == whole
         assert stored_bytes(tmp_path / "small") <= bound
+
+
+def test_the_header_of_an_evicted_file_is_known_without_fetching_it(
+    pacs: PacsArchive, tmp_path: Path
+) -> None:
+    pacs.fill(contents())
+    with pacs.open(tmp_path / "large") as source:
+        files = list(source.refresh(WANTED))
+        headers = {}
+        for file in files:
+            with source.local(file.path) as path:
+                headers[file.path] = read_header(path)
+    with pacs.open(tmp_path / "small", store_gb=20_000 / 1e9) as source:
+        list(source.refresh(WANTED))
+        before = stored_bytes(tmp_path / "small")
+        assert {file.path: source.header(file.path) for file in files} == headers
+        assert stored_bytes(tmp_path / "small") == before
 
 
 def test_a_series_larger_than_the_store_is_refused_and_the_others_are_not(

@@ -6,17 +6,20 @@ index need not read them again, and by which UIDs they can be had again.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from wardround_client.archive.pacs import RemoteInstance, RemoteSeries
-from wardround_client.archive.store import Facts, path_of
+from wardround_client.archive.store import Facts, path_of, series_of
+from wardround_client.index.header import Header
+from wardround_client.quarantine import Reason
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = (
     "CREATE TABLE instance (path BLOB PRIMARY KEY, series BLOB NOT NULL, study_uid, series_uid, "
-    "modality, sop_uid, sop_class_uid, size_bytes, mtime_ns, refresh) WITHOUT ROWID",
+    "modality, sop_uid, sop_class_uid, size_bytes, mtime_ns, refresh, header) WITHOUT ROWID",
     "CREATE INDEX by_series ON instance (series)",
 )
 
@@ -41,10 +44,10 @@ class Catalogue:
         """From here on `note` marks what is seen."""
         self._refresh += 1
 
-    def note(self, path: bytes, known: Known) -> None:
+    def note(self, path: bytes, known: Known, header: Header | Reason) -> None:
         """Records an instance as seen in this refresh."""
-        series_folder = path.rpartition(b"/")[0]
-        row = (path, series_folder, *known.series[:3], *known.instance, *known.facts, self._refresh)
+        told = (self._refresh, json.dumps(header))
+        row = (path, series_of(path), *known.series[:3], *known.instance, *known.facts, *told)
         marks = ", ".join("?" * len(row))
         self._connection.execute(f"INSERT OR REPLACE INTO instance VALUES ({marks})", row)  # noqa: S608  (only question marks)
 
@@ -78,6 +81,16 @@ class Catalogue:
         """The known instances of one series, by path."""
         rows = self._select("series", series)
         return {path_of(*k.series[:2], k.instance.sop_uid): k for k in rows}
+
+    def header(self, path: bytes) -> Header | Reason | None:
+        """The header of a known instance, or why it has none; None if that is to be read anew."""
+        query = "SELECT header FROM instance WHERE path = ?"
+        row = self._connection.execute(query, (path,)).fetchone()
+        told = json.loads(row[0]) if row else ()
+        if isinstance(told, str):
+            return Reason(told)
+        complete = len(told) == len(Header._fields)  # one of another version is not
+        return Header._make(told) if complete else None
 
     def is_known(self, path: bytes, facts: Facts) -> bool:
         """Tells whether a file with these facts was noted under ``path``."""

@@ -10,6 +10,10 @@ from pathlib import Path
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.folder import require_folder, walk_archive
 from wardround_client.archive.source import Progress, Wanted
+from wardround_client.index.header import Header
+from wardround_client.index.reader import read_header
+from wardround_client.quarantine import Reason
+from wardround_common.errors import DicomError
 
 
 class FolderSource:
@@ -30,6 +34,13 @@ class FolderSource:
         """Yields every file below the folder; see `walk_archive`."""
         del wanted, on_progress
         return walk_archive(self.root)
+
+    def header(self, path: bytes) -> Header | Reason:
+        """Read from the file; intake does the same in worker processes."""
+        try:
+            return read_header(self.root / os.fsdecode(path))
+        except DicomError as error:
+            return Reason(error.reason)
 
     @contextmanager
     def local(self, path: bytes) -> Iterator[Path]:

@@ -19,11 +19,13 @@ from wardround_client.archive.retrieval import Retrieval
 from wardround_client.archive.search import find_instances, find_series, find_studies
 from wardround_client.archive.source import Progress, Wanted
 from wardround_client.archive.store import Facts, Store, path_of, series_of, series_path
+from wardround_client.index.header import Header
+from wardround_client.index.reader import read_header
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import ArchiveError, DicomError
 
-_COMMIT_EVERY = 64
+_SETTLE_EVERY = 64
 _GIVE_UP_AFTER = 10
 """Series in a row of which nothing arrives: then it is the PACS, not the series."""
 
@@ -85,6 +87,17 @@ class PacsSource:
                 raise DicomError(Reason.CHANGED if changed else Reason.NOT_RETRIEVED)
             yield file
 
+    def header(self, path: bytes) -> Header | Reason:
+        """See `Source.header`."""
+        known = self._catalogue.header(path)
+        if known is not None:
+            return known
+        try:
+            with self.local(path) as file:
+                return read_header(file)
+        except DicomError as error:
+            return Reason(error.reason)
+
     def _find(self, level: Level, keys: Mapping[str, str]) -> list[dict[str, str]]:
         return patiently(lambda: list(self._pacs.find(level, keys)))
 
@@ -124,19 +137,19 @@ class PacsSource:
             return {}
         kept = 0
 
-        def note(instance: RemoteInstance, facts: Facts) -> None:
+        def note(instance: RemoteInstance, facts: Facts, header: Header | Reason) -> None:
             nonlocal kept
             kept += 1
             path = path_of(series.study_uid, series.series_uid, instance.sop_uid)
-            self._catalogue.note(path, Known(series, instance, facts))
-            if kept % _COMMIT_EVERY == 0:
-                self._catalogue.commit()
+            self._catalogue.note(path, Known(series, instance, facts), header)
+            if kept % _SETTLE_EVERY == 0:
+                self._settle()
 
         retrieval = Retrieval(self._pacs, self._store, series, instances, note)
         try:
             retrieval.run()
         finally:
-            self._catalogue.commit()
+            self._settle()
         self._require_some(kept, retrieval.reasons)
         return dict.fromkeys(retrieval.missing, Reason.NOT_RETRIEVED) | retrieval.reasons
 
@@ -144,6 +157,11 @@ class PacsSource:
         for path in paths:
             self._catalogue.forget(path)
             self._store.drop(path)
+
+    def _settle(self) -> None:
+        """Makes what came durable: files first, for the catalogue must not know of others."""
+        self._store.flush()
+        self._catalogue.commit()
 
     def _require_some(self, kept: int, reasons: Mapping[str, Reason]) -> None:
         ours = Reason.STORE_TOO_SMALL in reasons.values()

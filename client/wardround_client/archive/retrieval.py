@@ -11,13 +11,14 @@ from contextlib import closing
 
 from wardround_client.archive.pacs import Pacs, RemoteInstance, RemoteSeries
 from wardround_client.archive.patience import patiently
-from wardround_client.archive.received import identify
+from wardround_client.archive.received import Received, identify
 from wardround_client.archive.store import Facts, Part, Store, path_of
+from wardround_client.index.header import Header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
-OnKept = Callable[[RemoteInstance, Facts], None]
-"""Called for each instance that is safely in the store."""
+OnKept = Callable[[RemoteInstance, Facts, Header | Reason], None]
+"""Called for each instance that the store keeps."""
 
 _SURPLUS = 16
 """Parts beyond those asked for after which an answer is broken off."""
@@ -91,19 +92,19 @@ class Retrieval:
 
     def _take(self, part: Part) -> None:
         """Keeps ``part`` if it is one of the missing, and discards it otherwise."""
-        uid = self._uid_of(part)
-        instance = self.missing.pop(uid, None)
-        if instance is None:
+        found = self._identify(part)
+        instance = self.missing.pop(found.sop_uid, None) if found else None
+        if found is None or instance is None:
             part.discard()
             return
-        path = path_of(self._series.study_uid, self._series.series_uid, uid)
-        self._on_kept(instance, self._store.keep(part, path))
+        path = path_of(self._series.study_uid, self._series.series_uid, found.sop_uid)
+        self._on_kept(instance, self._store.keep(part, path), found.header)
 
-    def _uid_of(self, part: Part) -> str:
-        """SOPInstanceUID of what arrived, or nothing if it belongs to another series."""
+    def _identify(self, part: Part) -> Received | None:
+        """What arrived, or None if it cannot be told or belongs to another series."""
         try:
             found = identify(part.path)
         except DicomError:
-            return ""
+            return None
         asked = (self._series.study_uid, self._series.series_uid)
-        return found.sop_uid if (found.study_uid, found.series_uid) == asked else ""
+        return found if (found.study_uid, found.series_uid) == asked else None

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from wardround_client.archive.files import ArchiveFile
+from wardround_client.index.header import Header
+from wardround_client.quarantine import Reason
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase's name, what is done, and the total."""
@@ -53,6 +55,17 @@ class Source(Protocol):
 
         Raises:
             ArchiveError: The archive cannot be reached, listed or stored.
+        """
+        ...
+
+    def header(self, path: bytes) -> Header | Reason:
+        """What the index wants to know of a file that `refresh` yielded, or why nothing is known.
+
+        A network source remembers it from the file's arrival, so that an archive larger than the
+        store is fetched once only.
+
+        Raises:
+            ArchiveError: The archive cannot be reached, where the file must be read anew.
         """
         ...
 

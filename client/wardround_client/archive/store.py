@@ -62,12 +62,11 @@ class Part:
             self._file.write(chunk)
 
     def finish(self) -> Facts:
-        """Flushes the file to the disk and dates it by its content."""
+        """Ends the file and dates it by its content; it is not yet flushed to the disk."""
         seconds = int.from_bytes(self._digest.digest()[:4]) >> 1  # whole: any file system keeps it
         facts = Facts(self.size_bytes, seconds * 1_000_000_000)
         with _disk():
             os.utime(self._file.fileno(), ns=(facts.mtime_ns, facts.mtime_ns))
-            os.fsync(self._file.fileno())
         self._file.close()
         return facts
 
@@ -97,6 +96,7 @@ class Store:
         self._pins: Counter[bytes] = Counter()
         self._taken = 0
         self._parts = 0
+        self._kept: list[tuple[Part, bytes]] = []
         shutil.rmtree(folder / _INCOMING, ignore_errors=True)
         make_private_folder(folder / _INCOMING)
         self._series = self._take_stock(is_known)
@@ -114,18 +114,30 @@ class Store:
             return Part(self.root / _INCOMING / str(self._parts), self._claim)
 
     def keep(self, part: Part, path: bytes) -> Facts:
-        """Moves a complete part to its place, durably, and returns its facts."""
+        """Takes a complete part for ``path``; it is there, and durable, after the next `flush`."""
         facts = part.finish()
-        target = self.root / os.fsdecode(path)
-        series = series_of(path)
-        with self._lock, _disk():
-            make_private_folder(target.parent)
-            replaced = _size_of(target)
-            part.path.replace(target)
-            sync_folder(target.parent)
-            self._taken -= replaced
-            self._series[series] = self._series.pop(series, 0) + facts.size_bytes - replaced
+        self._kept.append((part, path))
         return facts
+
+    def flush(self) -> None:
+        """Moves what was kept to its place; all at once, since a disk flushes many like one."""
+        with self._lock, _disk():
+            for part, _ in self._kept:
+                _sync(part.path)
+            folders = {self._move(part, path) for part, path in self._kept}
+            for folder in folders:
+                sync_folder(folder)
+        self._kept.clear()
+
+    def _move(self, part: Part, path: bytes) -> Path:
+        target = self.root / os.fsdecode(path)
+        make_private_folder(target.parent)
+        replaced = _size_of(target)
+        part.path.replace(target)
+        series = series_of(path)
+        self._taken -= replaced
+        self._series[series] = self._series.pop(series, 0) + part.size_bytes - replaced
+        return target.parent
 
     def find(self, path: bytes, facts: Facts) -> Path | None:
         """The file, or None if it was evicted or is another one."""
@@ -221,6 +233,14 @@ def series_of(path: bytes) -> bytes:
 
 def _name_of(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:32]  # 128 bits: no two UIDs meet
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _size_of(file: Path) -> int:
