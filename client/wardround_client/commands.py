@@ -246,4 +246,4 @@ def _write_page(page: Page, path: Path, console: Console) -> None:
 
 
 def _write_json(content: object, path: Path) -> None:
-    write_private(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_private(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

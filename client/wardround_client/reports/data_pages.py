@@ -130,8 +130,9 @@ def release_page(form: Mapping[str, Any]) -> Page:
             Section(
                 key="tables",
                 title="The examples",
-                text=f"A cell of fewer than {k} patients is not given, and with it as many others "
-                f"as it takes for sums and differences to tell nothing about fewer than {k}.",
+                text=f"Neighbouring bands of a number are joined until each has {k} patients. A "
+                "cell of fewer is not given, and with it as many others as it takes for sums and "
+                f"differences to tell nothing about fewer than {k}.",
                 grids=tuple(_released_grid(t, examples) for t in form["tables"].values()),
             ),
             Section(
