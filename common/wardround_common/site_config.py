@@ -82,6 +82,8 @@ class Dimse:
         require(listens, "listen_port", self.listen_port, "1 to 65535 with move, 0 with get")
         paired = (self.certificate_file is None) == (self.key_file is None)
         require(paired, "key_file", str(self.key_file), "certificate_file and key_file together")
+        served = not (move and self.tls) or self.certificate_file is not None
+        require(served, "certificate_file", "nothing", "one where images come back by TLS (move)")
         plain = self.tls or not (self.ca_file or self.certificate_file)
         require(plain, "tls", self.tls, "true where certificate files are given")
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
