@@ -6,6 +6,7 @@ both are kept inside this module's `quiet` and `text_of`.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import unicodedata
@@ -46,6 +47,7 @@ from wardround_common.errors import DicomError
 
 MAXIMUM_FILE_BYTES = 1 << 30
 _PIXELS = 0x7FE00008
+_SMALL_BYTES = 1 << 16
 _LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls")
 _DECIDE_NOTHING = frozenset(
     {
@@ -123,7 +125,7 @@ def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXEL
         DicomError: The file is unreadable, no DICOM, too large or broken.
     """
     try:
-        with path.open("rb") as file:
+        with _Bounded(path.open("rb", buffering=0)) as file:
             start = file.read(132)
             forced = start[128:] != b"DICM"
             if forced and not _looks_like_a_bare_dataset(start):
@@ -138,10 +140,28 @@ def open_dataset(path: Path, *, tags: list[str] | None = None, end: int = _PIXEL
             return _with_transfer_syntax(dataset)
     except (DicomError, MemoryError):  # a worker's limit is no fault of the header
         raise
-    except OSError:
-        raise DicomError(Reason.UNREADABLE) from None
+    except OSError as error:  # pydicom raises it as well, and then no system call has failed
+        reason = Reason.BROKEN_HEADER if error.errno is None else Reason.UNREADABLE
+        raise DicomError(reason) from None
     except Exception:  # a parser of foreign bytes may raise anything
         raise DicomError(Reason.BROKEN_HEADER) from None
+
+
+class _Bounded(io.BufferedReader):
+    """A file that takes no memory for bytes it does not have, however many are asked for.
+
+    A damaged length says up to 4 GB, and Python's files make room before they read.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._size = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Reads as any file does."""
+        if size is not None and size > _SMALL_BYTES:
+            size = min(size, max(0, self._size - self.tell()))
+        return super().read(size)
 
 
 def _looks_like_a_bare_dataset(start: bytes) -> bool:

@@ -26,6 +26,7 @@ from wardround_client.pixels import decode
 from wardround_client.pixels.decode import StoredFrames, decode_frames, hash_values, rescaled_frames
 from wardround_client.pixels.luts import voi_values
 from wardround_client.quarantine import Reason
+from wardround_client.workers import Limits, run_guarded
 from wardround_common.errors import DicomError
 
 Make = Callable[..., Dataset]
@@ -163,6 +164,24 @@ def test_more_pixels_than_memory_are_refused_before_any_is_taken(
     monkeypatch.setattr(decode, "MAXIMUM_PIXELS_AT_ONCE", values[0].size)
     assert refusal(read, make()) == Reason.TOO_LARGE
     assert read(make(), [1]).values.shape == (1, *values[0].shape)
+
+
+def test_a_length_beyond_the_file_takes_no_memory(
+    tmp_path: Path, stack: Any, save_image: Save
+) -> None:
+    make, values = stack
+    path = save_image(make(), tmp_path / "image.dcm")
+    pixels = struct.pack("<HH2s2x", 0x7FE0, 0x0010, b"OW")
+    content = path.read_bytes()
+    place = content.index(pixels) + len(pixels)
+    path.write_bytes(content[:place] + struct.pack("<I", 0xFFFFFFF0) + content[place + 4 :])
+    limits = Limits(seconds=60, memory_bytes=1 << 28)
+    ((_, found),) = run_guarded(_values_of, [path], processes=1, limits=limits)
+    assert np.array_equal(found, values)  # they are all there, whatever the length says
+
+
+def _values_of(path: Path) -> NDArray[np.int32]:
+    return decode_frames(path, sop_instance_uid="2.25.1000003").values
 
 
 def _encapsulated(make: Make, data: bytes, frames: int, syntax: Any = RLELossless) -> Dataset:
