@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import date
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -105,6 +106,7 @@ def blank_texts() -> Texts:
     return _BLANK.copy()
 
 
+@lru_cache(maxsize=1024)  # most values are those of the file before
 def decode_text(value: bytes, encoding: str = "latin-1") -> str:
     r"""Decodes the value of a text element; several values stay joined by backslashes.
 

@@ -332,6 +332,7 @@ def _read_text(value: bytes, encoding: str) -> str:
     return decode_text(value, encoding)
 
 
+@lru_cache(maxsize=256)
 def _read_uid(value: bytes, _: str) -> str:
     uid = value.rstrip(b"\0 ")
     if uid.translate(None, b"0123456789."):
@@ -349,7 +350,7 @@ def _read_doubles(value: bytes, _: str) -> str:
     return "\\".join([str(number) for number in unpack(f"<{len(value) // 8}d", value)])
 
 
-_READ_BY_VR = {
+_READ_BY_VR: dict[str, Callable[[bytes, str], str]] = {
     "UI": _read_uid,
     "LO": _read_text,
     "SH": _read_text,
