@@ -67,8 +67,9 @@ def index(config: SiteConfig, study: Study | None, console: Console) -> None:
     ):
         counts = refresh_index(config, archive, source, wanted, on_progress=display)
         refused = archive.refused()
-    changes = dataclasses.asdict(counts).items()
-    rows = tuple(Row(cells=(name, format_count(number))) for name, number in changes)
+    changes = dataclasses.asdict(counts)
+    changes["set aside, of all"] = changes.pop("refused")
+    rows = tuple(Row(cells=(name, format_count(number))) for name, number in changes.items())
     print_grid(Grid(title="Index", heads=("files", ""), rows=rows, numeric=_NUMBER), console)
     if refused:
         print_grid(reasons_grid("Set aside", "files", refused), console)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -134,9 +134,7 @@ def iterate_series(
     """Yields the instances of one series after the other."""
     marks = ", ".join("?" * len(modalities))
     query = f"{_INSTANCES} WHERE modality IN ({marks}) ORDER BY series_uid"
-    found = map(_instance, index.execute(query, tuple(modalities)))
-    for _, members in groupby(found, key=lambda instance: instance.header.series_uid):
-        yield list(members)
+    return _by_series(index.execute(query, tuple(modalities)))
 
 
 def find_series(index: sqlite3.Connection, series_uid: str) -> list[Instance]:
@@ -150,8 +148,18 @@ def largest_series(
 ) -> list[list[Instance]]:
     """The largest series of each modality, manufacturer and model, of the most frequent ones."""
     query = _LARGEST.format(", ".join("?" * len(modalities)))
-    rows = index.execute(query, (*modalities, limit)).fetchall()
-    return [find_series(index, row[3]) for row in rows]
+    chosen = [row[3] for row in index.execute(query, (*modalities, limit))]
+    marks = ", ".join("?" * len(chosen))
+    members = f"{_INSTANCES} WHERE series_uid IN ({marks}) ORDER BY series_uid"
+    found = _by_series(index.execute(members, chosen))
+    return sorted(found, key=lambda series: chosen.index(series[0].header.series_uid))
+
+
+def _by_series(rows: Iterable[Sequence[Any]]) -> Iterator[list[Instance]]:
+    """Groups rows of `_INSTANCES` that come in order of their series."""
+    found = map(_instance, rows)
+    for _, members in groupby(found, key=lambda instance: instance.header.series_uid):
+        yield list(members)
 
 
 def _instance(row: Sequence[Any]) -> Instance:

@@ -122,7 +122,7 @@ def _draw_one(instance: Instance, files: Files) -> bytes | Reason:
 def _picture(header: Header, png: bytes | Reason, secret: bytes) -> Picture:
     refusal = f"Not drawn: {png.value}" if isinstance(png, Reason) else ""
     patient = pseudonym(secret, header.patient_id, header.issuer)[:_PSEUDONYM_DIGITS]
-    size = f"{_number(header.rows)} x {_number(header.columns)}"
+    size = f"{_number(header.rows)}\u00a0x\u00a0{_number(header.columns)}"
     return Picture(
         title=f"{plain_text(header.modality)}, {plain_text(header.manufacturer)}",
         caption=f"{plain_text(header.model_name)}, {size}, patient {patient}",

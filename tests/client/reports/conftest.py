@@ -15,7 +15,7 @@ NewSeries = Callable[..., list[Path]]
 
 @pytest.fixture
 def new_series(hospital: Any, new_picture: Any, new_image: Any, save_image: Any) -> NewSeries:
-    """Writes slices at some heights (mm), shifted by ``tilt`` mm each mm, into the hospital's archive."""
+    """Writes slices at some heights into the hospital's archive, ``tilt`` mm aside each mm."""
 
     def write(
         heights_mm: Sequence[float], *, number: int = 1, tilt: float = 0.0, **elements: Any
