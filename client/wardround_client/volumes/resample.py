@@ -37,8 +37,9 @@ _ALIGNED = 1e-5
 """Cosines that differ less move no voxel of a grid by 0.01 mm."""
 _LEAST_DEVIATION = 1e-6
 """Of the largest value; less is rounding, no image."""
-_COVERED = 1 - 1e-4
-"""Share of known voxels from which a result counts as known; less than 1 by rounding only."""
+_COVERED = 1 - 1e-5
+"""Share of known voxels from which a result counts as known: less than 1 by rounding only, for
+what is not known counts as 0."""
 
 Values = NDArray[np.float32]
 Inside = NDArray[np.bool_]

@@ -78,7 +78,7 @@ ANGLE = st.sampled_from([0.0, 0.3, -0.7, np.pi / 2, np.pi, 2.5])
 SPACING = st.tuples(*[st.floats(0.3, 4)] * 3)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     angles=st.tuples(ANGLE, ANGLE, ANGLE),
     steps=st.lists(st.floats(0.5, 3), min_size=8, max_size=8),
