@@ -47,6 +47,13 @@ from wardround_sim.virtual import (
 )
 
 Engine = Literal["inprocess", "ray"]
+_SITE_FILE = """\
+# A generated hospital; see site_configs/example.yaml for every key.
+site: {site}
+archive: archive
+labels: labels.csv
+workspace: workspace
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +130,8 @@ def run_scenario(scenario: Scenario, options: RunOptions) -> results.Results:
 def write_hospitals(scenario: Scenario, out: Path) -> int:
     """Writes the synthetic hospitals of a scenario, a folder each; returns how many.
 
+    Each folder holds what ``wardround-site`` needs; the study stands beside them.
+
     Raises:
         ConfigError: The scenario generates none, or the folder cannot be used.
     """
@@ -130,11 +139,17 @@ def write_hospitals(scenario: Scenario, out: Path) -> int:
     if not hospitals:
         raise ConfigError(f"scenario {scenario.name}: names real archives, expected hospitals")
     _require_new(out)
+    names = tuple(hospital.name for hospital in hospitals)
+    folders = {name: out / name for name in names}
+    federation, _ = plan_federation(scenario, names=names, data=folders, work=out)
     with _nothing_left_behind(out), Display(scenario.name, ()) as display:
         display.phase("generating archives", len(hospitals))
         for hospital in hospitals:
-            write_hospital(hospital, out / hospital.name, seed=scenario.seed)
+            write_hospital(hospital, folders[hospital.name], seed=scenario.seed)
+            text = _SITE_FILE.format(site=hospital.name)
+            (folders[hospital.name] / "site.yaml").write_text(text, encoding="utf-8")
             display.step()
+        (out / "study.json").write_bytes(federation.study.canonical() + b"\n")
     return len(hospitals)
 
 

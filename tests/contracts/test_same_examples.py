@@ -75,6 +75,7 @@ def _items(archive: Path) -> list[Item]:
 def _examples(archive: Archive, labels: Path, folder: Path, study: Study) -> tuple[object, ...]:
     """Pixels and facts of a site that reads ``archive``; every site has one secret here."""
     config = replace(archive.config(folder / "workspace"), labels=labels)
+    config = replace(config, intake=replace(config.intake, processes=0))
     config.workspace.mkdir(parents=True)
     (config.workspace / SECRET_FILE).write_text("ab" * 32)
     report = prepare_site(config, study)
