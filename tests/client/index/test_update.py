@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,9 @@ def test_a_renamed_folder_costs_no_reading_and_a_removed_one_leaves(
     shutil.rmtree(hospital.archive / "z")
     assert desk.scan() == {"deleted": 4}
     assert desk.content() == ([], {})
+    with closing(sqlite3.connect(desk.database)) as connection:
+        for table in ("folder", "file", "header", "pending"):
+            assert connection.execute(f"SELECT * FROM {table}").fetchall() == []  # noqa: S608
 
 
 def test_a_second_name_of_a_file_is_no_move(hospital: Any, desk: Desk) -> None:
@@ -118,6 +123,23 @@ def test_a_file_that_moved_before_it_was_read_is_new(desk: Desk) -> None:
         counts = index.scan([ArchiveFile(b"new", 9, 1_000_000_001, 7)], reading)
         assert counts == ScanCounts(new=1, deleted=1, refused=1)
         assert index.find(b"new") is Reason.NOT_DICOM
+
+
+@pytest.mark.parametrize("reason", [None, Reason.UNREADABLE])
+def test_a_file_that_changed_before_it_was_read_is_read_as_it_is_now(
+    desk: Desk, reason: Reason | None
+) -> None:
+    def stop(path: bytes) -> Reason:
+        raise KeyboardInterrupt
+
+    interrupted = HeaderReading(read=stop, processes=0, limits=LIMITS)
+    reading = HeaderReading(read=lambda path: Reason.NOT_DICOM, processes=0, limits=LIMITS)
+    with desk.index() as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.scan([ArchiveFile(b"a", 9, 1, 7)], interrupted)
+        counts = index.scan([ArchiveFile(b"a", 8, 2, 7, reason)], reading)
+        assert counts == ScanCounts(changed=1, refused=1)
+        assert index.find(b"a") is (reason or Reason.NOT_DICOM)
 
 
 def test_whole_seconds_do_not_prove_a_move(hospital: Any, desk: Desk) -> None:
@@ -304,7 +326,9 @@ def _apply(root: Path, change: Change, number: int) -> None:
     elif kind == "remove":
         one.unlink(missing_ok=True)
     elif kind == "folder" and one.parent.exists():
-        one.parent.rename(root / f"{number}{first}{second}")
+        renamed = root / f"{number}{first}{second}"
+        if not renamed.exists():
+            one.parent.rename(renamed)
     elif one.exists() and kind == "move":
         one.rename(two)
     elif one.exists() and two.exists() and one != two and kind == "swap":
