@@ -77,7 +77,7 @@ def read_damaged(folder: Path, damage: Damage) -> Outcome:
         return Outcome(error.reason, "")
     finally:
         path.unlink()
-    return Outcome("read", _judge(found, content, damage.path))
+    return Outcome("read", judge(found, content, damage.path))
 
 
 def _read(path: Path) -> StoredFrames:
@@ -87,7 +87,8 @@ def _read(path: Path) -> StoredFrames:
     return found
 
 
-def _judge(found: StoredFrames, content: bytes, original: Path) -> Verdict:
+def judge(found: StoredFrames, content: bytes, original: Path) -> Verdict:
+    """Compares what was read from ``content`` with a second reading, else with the original."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
