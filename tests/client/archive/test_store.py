@@ -27,7 +27,9 @@ def put(store: Store, series: str, size: int, *, number: int = 0) -> tuple[bytes
     path = path_of("1.2", series, f"{series}.{number}")
     part = store.new_part()
     part.write(bytes(size))
-    return path, store.keep(part, path)
+    facts = store.keep(part, path)
+    store.flush()
+    return path, facts
 
 
 def there(store: Store, *kept: tuple[bytes, Facts]) -> list[bool]:
@@ -94,6 +96,7 @@ def test_the_time_of_a_file_tells_its_content(tmp_path: Path) -> None:
     part = store.new_part()
     part.write(b"0123456789")
     assert store.keep(part, path).mtime_ns != facts.mtime_ns
+    store.flush()
     assert store.size_bytes == 10
 
 
