@@ -115,22 +115,25 @@ def test_dciodvfy_finds_no_error(tmp_path: Path, scanner: Scanner) -> None:
     if program is None:
         pytest.skip("dciodvfy is not installed (Debian: dicom3tools)")
     dirt = Dirt(secondary_capture=1, localizer=1)
-    spec = dataclasses.replace(HOSPITAL, scanner=scanner, dirt=dirt)
+    spec = dataclasses.replace(HOSPITAL, scanner=scanner, dirt=dirt, label_objects=("sr", "seg"))
     written = write_hospital(spec, tmp_path / "site", seed=1)
     files = sorted(written.archive.rglob("*.dcm"))
-    assert len(files) == 2 + (1 if scanner.enhanced else scanner.slices)
+    assert len(files) == 4 + (1 if scanner.enhanced else scanner.slices)
     for path in files:
         result = subprocess.run(  # noqa: S603  # the path is ours
             [program, "-new", str(path)], capture_output=True, text=True, check=False
         )
         assert "Error" not in result.stderr + result.stdout
-        assert "Image" in result.stderr + result.stdout
+        iod = ("Image", "Segmentation", "Comprehensive3DSR")
+        assert any(word in result.stderr + result.stdout for word in iod)
 
 
 @pytest.mark.parametrize("syntax", get_args(TransferSyntax))
 def test_equal_seeds_give_equal_bytes(tmp_path: Path, syntax: TransferSyntax) -> None:
     kinds = {field.name: 1 for field in dataclasses.fields(Dirt)}
     spec = dataclasses.replace(HOSPITAL, transfer_syntax=syntax, dirt=Dirt(**kinds))
+    if syntax == "rle":
+        spec = dataclasses.replace(spec, label_objects=("sr", "seg"))
     write_hospital(spec, tmp_path / "one", seed=7)
     write_hospital(spec, tmp_path / "two", seed=7)
     assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
@@ -294,7 +297,8 @@ def test_the_planted_identifiers_are_exactly_those_in_the_files(
     spec = dataclasses.replace(
         HOSPITAL,
         scanner=dataclasses.replace(COARSE, enhanced=enhanced),
-        dirt=Dirt(secondary_capture=1, localizer=1),
+        dirt=Dirt(secondary_capture=1, localizer=1, ambiguous_label=1),
+        label_objects=("sr", "seg"),
     )
     written = write_hospital(spec, tmp_path / "site", seed=2)
     found: set[str] = set()
@@ -440,6 +444,13 @@ def test_abnormal_scans_have_as_many_nodules_as_described(counts: tuple[int, int
     found = [take(spec, number=number).nodules for number in range(20)]
     assert {len(nodules) for nodules in found} == set(range(counts[0], counts[1] + 1))
     assert all(10 <= n.diameter_mm <= 12 for nodules in found for n in nodules)
+
+
+def test_label_objects_are_refused_where_they_could_not_be_true() -> None:
+    with pytest.raises(ConfigError, match=r"^label_objects: got \['sr'\], expected none"):
+        SyntheticHospital(name="aurora_general", label_objects=("sr",))
+    with pytest.raises(ConfigError, match=r"^label_noise: got 0.1, expected 0 with label_objects"):
+        dataclasses.replace(HOSPITAL, label_objects=("seg",), label_noise=0.1)
 
 
 @pytest.mark.parametrize("kind", CT_ONLY)

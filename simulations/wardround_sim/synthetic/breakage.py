@@ -41,7 +41,7 @@ def _unknown_codec(dataset: Dataset) -> bytes:
 
 def _broken_codestream(dataset: Dataset) -> bytes:
     encode_file(dataset, "jpeg_2000")
-    frame = bytearray(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    frame = bytearray(_first_frame(dataset))
     style = frame.index(_J2K_CODING_STYLE)
     # Width and height of code blocks: exponents beyond what the standard allows (T.800, A.6.1).
     frame[style + 10 : style + 12] = b"\x3c\x3c"
@@ -50,7 +50,7 @@ def _broken_codestream(dataset: Dataset) -> bytes:
 
 def _crashing_codestream(dataset: Dataset) -> bytes:
     encode_file(dataset, "rle")
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    frame = _first_frame(dataset)
     # The table of segments stays, so that the noise is read as their content.
     noise = generator(dataset.SOPInstanceUID, "noise").bytes(len(frame) - _RLE_HEADER_BYTES)
     return _save_encapsulated(dataset, frame[:_RLE_HEADER_BYTES] + noise)
@@ -72,8 +72,14 @@ def _huge_size(dataset: Dataset) -> bytes:
     return encode_file(dataset, "explicit_little")
 
 
+def _first_frame(dataset: Dataset) -> bytes:
+    frames = int(dataset.get("NumberOfFrames", 1))
+    return get_frame(dataset.PixelData, 0, number_of_frames=frames)
+
+
 def _save_encapsulated(dataset: Dataset, frame: bytes) -> bytes:
-    dataset.add_new("PixelData", "OB", encapsulate([frame]))
+    frames = int(dataset.get("NumberOfFrames", 1))
+    dataset.add_new("PixelData", "OB", encapsulate([frame] * frames))
     dataset["PixelData"].is_undefined_length = True
     return save_file(dataset)
 

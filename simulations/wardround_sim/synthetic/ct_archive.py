@@ -12,7 +12,7 @@ from pydicom import Dataset
 from wardround_sim.synthetic.breakage import encode_with_fault
 from wardround_sim.synthetic.ct_enhanced import enhanced_header, turn_frame
 from wardround_sim.synthetic.ct_headers import localizer_header, slice_headers
-from wardround_sim.synthetic.encode import encode_file
+from wardround_sim.synthetic.encode import encode_file, save_file
 from wardround_sim.synthetic.headers import capture_header, export_protocol
 from wardround_sim.synthetic.hospital import SyntheticHospital
 from wardround_sim.synthetic.roster import Fault, ImagingStudy, Patient
@@ -46,6 +46,9 @@ def write_ct_study(
             (folder / "again" / name).write_bytes(content)
     for name, content in _extras(spec, patient, study, tomogram):
         (folder / name).write_bytes(content)
+    if spec.label_objects and study.labels:
+        for name, content in _label_objects(spec, patient, study, tomogram):
+            (folder / name).write_bytes(content)
     return _truth_lines(study, tomogram)
 
 
@@ -108,6 +111,28 @@ def _extras(
         dataset = localizer_header(spec, patient, study, tomogram)
         # Plain, for it has a row for each slice: JPEG 2000 takes no less than 32.
         yield "IM0010.dcm", encode_file(dataset, "explicit_little")
+
+
+def _label_objects(
+    spec: SyntheticHospital, patient: Patient, study: ImagingStudy, tomogram: Tomogram
+) -> Iterator[tuple[str, bytes]]:
+    """File name and content of the objects that hold the label."""
+    # highdicom takes a second to load, and few hospitals need it.
+    from wardround_sim.synthetic.ct_labels import (  # noqa: PLC0415
+        report_object,
+        segmentation_object,
+    )
+
+    makers = {"sr": report_object, "seg": segmentation_object}
+    if spec.scanner.enhanced:
+        images = [enhanced_header(spec, patient, study, tomogram)]
+    else:
+        headers = slice_headers(spec, patient, study, tomogram)
+        images = [copy.deepcopy(dataset) for _, dataset in headers]
+    for kind in spec.label_objects:
+        for label in study.labels:
+            dataset = makers[kind](images, study, tomogram, label=label)
+            yield f"{kind.upper()}{label}.dcm", save_file(dataset)
 
 
 def _truth_lines(study: ImagingStudy, tomogram: Tomogram) -> list[tuple[object, ...]]:

@@ -136,6 +136,9 @@ class SyntheticHospital:
     """CT: least and largest diameter of a nodule; from 30 mm on it is called a mass."""
     noise: float = 1.0
     """Strength of the quantum noise; 1 is a usual exposure, 4 a sixteenth of it."""
+    label_objects: tuple[Literal["sr", "seg"], ...] = ()
+    """CT: DICOM objects that hold the label besides the label file: a structured report (TID
+    1500), a segmentation."""
     label_noise: float = 0.0
     """Part of the labels that are wrong in the label file; the truth file stays right."""
     female_fraction: float = 0.5
@@ -166,7 +169,12 @@ class SyntheticHospital:
         for name in BESIDE_GOOD:
             count, expected = getattr(self.dirt, name), f"at most {self.patients} (patients)"
             require(count <= self.patients, f"dirt.{name}", count, expected)
-        for name in () if self.modality == "CT" else CT_ONLY:
+        radiographs = self.modality != "CT"
+        held = list(self.label_objects)
+        require(not (radiographs and held), "label_objects", held, "none; only CT has them")
+        noisy = bool(held) and self.label_noise > 0
+        require(not noisy, "label_noise", self.label_noise, "0 with label_objects, which are true")
+        for name in CT_ONLY if radiographs else ():
             count = getattr(self.dirt, name)
             require(count == 0, f"dirt.{name}", count, "0; only CT has it")
         require(0 <= self.label_noise <= 0.5, "label_noise", self.label_noise, "0 to 0.5")

@@ -57,6 +57,7 @@ _OWN_STUDY: tuple[Fault, ...] = (
     "tilted",
     "turned_slice",
 )
+_INNER_UIDS = {"sr": ("tracking",), "seg": ("seg dimension",)}
 _FIRST_DAY = date(2020, 1, 1)
 _SYLLABLES = ("ba", "do", "fi", "ga", "ko", "lu", "me", "no", "pi", "ra", "su", "te", "vo", "xi")
 
@@ -153,6 +154,11 @@ def frame_of_reference_uid(study: ImagingStudy) -> str:
     return derived_uid(study.study_uid, "frame of reference")
 
 
+def label_uid(study: ImagingStudy, what: str, label: int | None = None) -> str:
+    """A UID of the objects that hold the label of a CT study."""
+    return derived_uid(study.study_uid, what, label)
+
+
 def dimension_uid(study: ImagingStudy) -> str:
     """Dimension Organization UID of an Enhanced CT instance."""
     return derived_uid(study.study_uid, "dimension")
@@ -175,6 +181,10 @@ def _instance_uids(spec: SyntheticHospital, study: ImagingStudy) -> set[str]:
     found = {frame_of_reference_uid(study)}
     if "localizer" in study.extras:
         found.add(localizer_uid(study))
+    for kind in spec.label_objects if study.labels else ():
+        found.add(label_uid(study, f"{kind} series"))
+        for label in study.labels:
+            found |= {label_uid(study, what, label) for what in (kind, *_INNER_UIDS[kind])}
     if spec.scanner.enhanced:
         return found | {study.instance_uid, dimension_uid(study), irradiation_uid(study)}
     return found | {slice_uid(study, k) for k in range(spec.scanner.slices)}
