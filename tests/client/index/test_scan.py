@@ -51,6 +51,21 @@ def test_instances_come_by_modality_and_class(hospital: Any, desk: Desk) -> None
     assert len(paths()) == 3
 
 
+def test_instances_of_an_imaging_study_come_together_from_all_folders(
+    hospital: Any, desk: Desk
+) -> None:
+    for number, study in enumerate(("2.25.7", "2.25.8", "2.25.7", "2.25.8", "2.25.9")):
+        path = hospital.add(number, StudyInstanceUID=study, Modality="MR" if number == 4 else "CT")
+        path.parent.joinpath(f"{number % 3}").mkdir(exist_ok=True)
+        path.rename(path.parent / f"{number % 3}" / path.name)
+    desk.scan()
+    with desk.index() as index:
+        found = [[i.path for i in study] for study in index.imaging_studies(["CT"])]
+        kinds = index.kinds()
+    assert found == [[b"0/000000.dcm", b"2/000002.dcm"], [b"0/000003.dcm", b"1/000001.dcm"]]
+    assert {modality: count for (modality, _), count in kinds.items()} == {"CT": 4, "MR": 1}
+
+
 def test_refused_files_are_counted_and_named(hospital: Any, desk: Desk) -> None:
     for name in "cab":
         (hospital.archive / name).write_text("hello")
