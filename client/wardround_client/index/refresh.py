@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from wardround_client.archive.reading import limits_of
 from wardround_client.archive.source import Progress, Source, Wanted
+from wardround_client.index.pending import HeaderReading
 from wardround_client.index.scan import ArchiveIndex, open_index, read_folder
 from wardround_client.index.update import ScanCounts
 from wardround_client.labels.table import LabelTable
@@ -50,8 +51,12 @@ def refresh_index(
         ArchiveError: The archive cannot be reached or listed.
         StateError: The index is damaged, or no worker process could be started.
     """
-    intake = config.intake
-    reading = read_folder(source.root, processes=intake.processes, limits=limits_of(intake))
+    intake, limits = config.intake, limits_of(config.intake)
+    if config.archive is None:
+        # Remembered from the file's arrival; asking for it is no work for other processes.
+        reading = HeaderReading(read=source.header, processes=0, limits=limits)
+    else:
+        reading = read_folder(source.root, processes=intake.processes, limits=limits)
     files = source.refresh(wanted, on_progress=on_progress)
     return index.scan(files, reading, on_progress=on_progress)
 
