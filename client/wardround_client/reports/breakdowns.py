@@ -150,7 +150,7 @@ def _cross(
 
 
 def _copies(fact: ExampleFacts, images: Mapping[str, Counter[str]]) -> str:
-    found = images[fact.pixel_sha256]
+    found = images[fact.pixel_digest]
     if len(found) > 1:
         return SHARED
     return COPIED if found.total() > 1 else ONCE

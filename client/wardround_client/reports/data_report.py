@@ -74,7 +74,7 @@ def build_data_report(
     images: dict[str, Counter[str]] = defaultdict(Counter)
     parts: dict[str, set[Part]] = defaultdict(set)
     for fact in facts:
-        images[fact.pixel_sha256][fact.patient] += 1
+        images[fact.pixel_digest][fact.patient] += 1
         parts[fact.patient].add(fact.part)
     shared = {tuple(sorted(found)) for found in images.values() if len(found) > 1}
     spreads = (_ages(facts), _spacings(facts))

@@ -4,9 +4,9 @@ Every table counts the same examples, so whoever reads several of them knows the
 it the sum of whatever one table hides. Three rules follow, and they are all there is:
 
 0. Neighbouring bands of a number, such as an age, are joined until each has ``k`` patients.
-1. A table of one property hides each cell of fewer than ``k`` patients. What is hidden must be at
-   least two cells that together hold at least ``k`` patients; until then the smallest cell shown
-   is hidden as well (complementary suppression). Any hidden cell may then hold everything that is
+1. A table of one property hides each cell of fewer than ``k`` patients. What is hidden must hold at
+   least ``k`` patients together, hence be two cells or more; until then the smallest cell shown is
+   hidden as well (complementary suppression). Any hidden cell may then hold everything that is
    hidden, or nothing of it.
 2. A table of two properties, or one that divides the cells of another (models of each maker), is
    given whole or not at all: with the totals of its parts known, hiding one cell would take three
@@ -50,7 +50,7 @@ def protect(tally: Tally[str], minimum_count: int) -> Released:
     shown = sorted(tally, key=lambda name: (len(tally[name]), tally[name].total(), name))
     hidden = [name for name in shown if len(tally[name]) < minimum_count]
     shown = shown[len(hidden) :]
-    while hidden and shown and not _hides_enough([tally[name] for name in hidden], minimum_count):
+    while hidden and shown and not _enough(tally, hidden, minimum_count):
         hidden.append(shown.pop(0))
     if not shown:
         return Released(shown={}, state="withheld")
@@ -111,7 +111,3 @@ def may_be_whole(tally: Tally[Any], minimum_count: int) -> bool:
 def count_patients(cells: Iterable[Counter[str]]) -> int:
     """Number of different patients in some cells."""
     return len(set().union(*cells))
-
-
-def _hides_enough(hidden: list[Counter[str]], minimum_count: int) -> bool:
-    return len(hidden) >= 2 and count_patients(hidden) >= minimum_count

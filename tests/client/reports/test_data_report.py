@@ -36,7 +36,7 @@ def _fact(number: int, **changes: Any) -> ExampleFacts:
         kernel="",
         slice_thickness="",
         slice_spacing_mm=None,
-        pixel_sha256=f"pixels {number}",
+        pixel_digest=f"pixels {number}",
     )
     return replace(fact, **changes)
 
@@ -100,8 +100,8 @@ def test_tables_that_only_volumes_have_are_left_out_for_single_images() -> None:
 
 def test_the_same_pixels_are_found_under_other_uids_and_other_patients() -> None:
     facts = _facts(20)
-    facts[1] = replace(facts[1], pixel_sha256=facts[0].pixel_sha256)
-    facts += [replace(facts[4], pixel_sha256=facts[4].pixel_sha256)]
+    facts[1] = replace(facts[1], pixel_digest=facts[0].pixel_digest)
+    facts += [replace(facts[4], pixel_digest=facts[4].pixel_digest)]
     report = _report(facts)
     assert _counts(report, "copies") == {
         "once": 17,
@@ -114,7 +114,7 @@ def test_the_same_pixels_are_found_under_other_uids_and_other_patients() -> None
 
 def test_a_patient_in_two_parts_is_counted_and_nothing_may_leave() -> None:
     facts = _facts(20)
-    facts.append(replace(facts[0], part=Part.TEST, pixel_sha256="another"))
+    facts.append(replace(facts[0], part=Part.TEST, pixel_digest="another"))
     report = _report(facts)
     assert report.patients_in_two_parts == 1
     assert "in two parts" in render_page(site_page(report, site="a", study="b"))
@@ -142,14 +142,14 @@ def test_what_the_study_declares_is_compared(declared: DeclaredData, verdict: st
 
 
 def test_the_fraction_of_women_is_one_of_patients_whose_images_agree() -> None:
-    facts = [_fact(0, sex="F"), *(_fact(1, sex="M", pixel_sha256=str(n)) for n in range(5))]
+    facts = [_fact(0, sex="F"), *(_fact(1, sex="M", pixel_digest=str(n)) for n in range(5))]
     facts += [_fact(2, sex="F"), _fact(2, sex="M")]
     (drift,) = _report(facts, declared=DeclaredData(female_fraction=(0.5, 0.5))).drift
     assert (drift.found, drift.verdict) == ("0.5", "within")
 
 
 def test_nothing_leaves_where_the_study_has_too_few_patients() -> None:
-    facts = [replace(_fact(0), patient=f"p{n % 4}", pixel_sha256=str(n)) for n in range(50)]
+    facts = [replace(_fact(0), patient=f"p{n % 4}", pixel_digest=str(n)) for n in range(50)]
     with pytest.raises(PolicyError, match="fewer than 5 patients"):
         _release(facts)
 
@@ -178,6 +178,12 @@ def test_a_cross_table_with_one_small_cell_is_withheld() -> None:
     assert _release(few)["cross_tables"]["label-part"]["examples"] is None
 
 
+def test_a_sex_that_does_not_occur_withholds_its_cross_table() -> None:
+    form = _release(_facts(40, sex="F"))
+    assert form["cross_tables"]["label-sex"]["examples"] is None
+    assert form["tables"]["sex"]["state"] == "withheld"
+
+
 def test_a_median_is_released_rounded() -> None:
     bands = (5.0, 22.0, 51.0, 64.0, 88.0)
     facts = [_fact(n, age_years=bands[n % 5]) for n in range(50)]
@@ -185,11 +191,12 @@ def test_a_median_is_released_rounded() -> None:
 
 
 def test_no_median_is_released_of_a_table_that_hides_a_cell() -> None:
-    bands = (5.0, 22.0, 51.0, 64.0, 88.0, None)
-    facts = [_fact(n, age_years=bands[min(n % 7, 5)] if n < 5 else 51.0) for n in range(50)]
-    facts[40] = replace(facts[40], age_years=None)
+    bands = (5.0, 22.0, 51.0, 64.0, 88.0)
+    facts = [_fact(n, age_years=bands[n % 5]) for n in range(50)]
+    facts[0] = replace(facts[0], age_years=None)
     form = _release(facts, declared=DeclaredData(median_age_years=(50.0, 52.0)))
-    assert form["tables"]["age"]["state"] != "whole"
+    assert form["tables"]["age"]["state"] == "part"
+    assert "40 to 59" in form["tables"]["age"]["examples"]
     assert form["medians"]["age"]["median"] is None
     assert form["declared"][0]["verdict"] == "not given"
 
@@ -203,8 +210,15 @@ def test_no_median_is_released_that_lies_in_a_joined_band() -> None:
 
 
 def test_no_median_is_released_of_fewer_than_twice_the_minimum() -> None:
-    facts = [_fact(n, age_years=51.0) for n in range(9)]
-    assert _release(facts)["medians"]["age"]["median"] is None
+    """Six patients, seen in three bands each: every band has enough, either side has not."""
+    facts = [
+        _fact(n, age_years=age, part=Part.TRAIN, pixel_sha256=f"{n} {age}")
+        for n in range(6)
+        for age in (45.0, 65.0, 85.0)
+    ]
+    form = _release(facts)
+    assert form["tables"]["age"]["examples"]["60 to 79"] == 6
+    assert form["medians"]["age"]["median"] is None
 
 
 def test_a_verdict_is_released_only_where_its_table_hides_nothing() -> None:
@@ -236,7 +250,7 @@ def test_no_number_below_the_minimum_stands_anywhere_in_the_release_form() -> No
 
 def test_pseudonyms_stand_in_neither_form() -> None:
     facts = _facts(30)
-    facts[1] = replace(facts[1], pixel_sha256=facts[0].pixel_sha256)
+    facts[1] = replace(facts[1], pixel_digest=facts[0].pixel_digest)
     report = _report(facts)
     release = release_form(report, **IDENTITY)
     texts = json.dumps([site_form(report, **IDENTITY), release]) + render_page(
@@ -250,3 +264,9 @@ def test_texts_of_headers_are_shown_as_text() -> None:
     page = render_page(site_page(_report(_facts(9, manufacturer=planted)), site="a", study="b"))
     assert "<script>" not in page
     assert "\x1b" not in page
+
+
+def test_names_from_the_study_are_shown_as_text() -> None:
+    page = render_page(site_page(_report(_facts(9)), site="a", study="<b>lung</b>"))
+    assert "&lt;b&gt;lung" in page
+    assert "<b>lung" not in page

@@ -76,6 +76,12 @@ def test_a_good_image_is_followed_to_its_label(hospital: Any, new_study: NewStud
     assert "label 1, abnormal" in _said(found, "study")
 
 
+def test_an_object_without_image_is_not_decoded(hospital: Any) -> None:
+    report = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.33", "Modality": "SR"}
+    found = _explain(hospital, hospital.add(1, **report))
+    assert [step for step, _ in found.steps] == ["file", "kind"]
+
+
 def test_a_file_without_preamble_is_read_by_pydicom(hospital: Any) -> None:
     path = hospital.add(3)
     path.write_bytes(path.read_bytes()[132:])
