@@ -32,10 +32,10 @@ from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database, sync_folder
 from wardround_common.errors import StateError
 
-_FORMAT = 2
+_FORMAT = 3
 _SCHEMA = (
     "CREATE TABLE entry (name BLOB NOT NULL, facts TEXT NOT NULL, row INTEGER UNIQUE, "
-    "sha256 TEXT NOT NULL, reason TEXT, PRIMARY KEY (name)) WITHOUT ROWID",
+    "digest TEXT NOT NULL, reason TEXT, PRIMARY KEY (name)) WITHOUT ROWID",
     "CREATE TABLE pixel_file (generation INTEGER NOT NULL, rows INTEGER NOT NULL)",
     "INSERT INTO pixel_file VALUES (0, 0)",
 )
@@ -79,7 +79,7 @@ class CacheEntry:
     """What the cache knows of one example: a row of pixels, or why there is none."""
 
     row: int | None
-    sha256: str
+    digest: str
     reason: Reason | None
 
 
@@ -154,12 +154,12 @@ class PixelCache:
 
     def find(self, key: CacheKey) -> CacheEntry | None:
         """What is known of one example, unless it has changed since."""
-        query = "SELECT row, sha256, reason FROM entry WHERE name = ? AND facts = ?"
+        query = "SELECT row, digest, reason FROM entry WHERE name = ? AND facts = ?"
         found = self._table.execute(query, (key.name, key.facts)).fetchone()
         if found is None:
             return None
-        row, sha256, reason = found
-        return CacheEntry(row=row, sha256=sha256, reason=Reason(reason) if reason else None)
+        row, digest, reason = found
+        return CacheEntry(row=row, digest=digest, reason=Reason(reason) if reason else None)
 
     def row_of(self, key: CacheKey) -> int:
         """Row of an example that is in the cache.
@@ -220,7 +220,7 @@ class PixelCache:
     def _remember(self, key: CacheKey, image: DecodedImage | Reason, row: int) -> None:
         values: tuple[object, ...] = (key.name, key.facts)
         if isinstance(image, DecodedImage):
-            values += (row, image.sha256, None)
+            values += (row, image.digest, None)
         elif image in _RETRIED:
             self._table.execute("DELETE FROM entry WHERE name = ?", (key.name,))
             return

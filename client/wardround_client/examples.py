@@ -28,7 +28,7 @@ from wardround_common.files import write_atomically
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study, canonical_json
 
-_FORMAT = 2
+_FORMAT = 3
 """Counts up whenever the same file would give other pixels or another list of examples."""
 _LIST_FILE = "examples.npz"
 _SPLITS_FOLDER = "splits"
@@ -82,8 +82,8 @@ class ExampleFacts:
     """SliceThickness as in the header, mm."""
     slice_spacing_mm: float | None
     """Distance of a volume's slices; None for a single image."""
-    pixel_sha256: str
-    """Hash of the decoded values; equal for copies under whatever names."""
+    pixel_digest: str
+    """Digest of the decoded values; equal for copies under whatever names."""
     flags: tuple[str, ...] = ()
     """How a volume was read, such as ``tilted``; see `wardround_client.volumes.plan`."""
 

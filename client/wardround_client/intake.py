@@ -171,11 +171,11 @@ class Intake:
                 name=candidate.name,
                 key=candidate.key,
                 study_uid=candidate.first.header.study_uid,
-                facts=self._facts(candidate, found.sha256),
+                facts=self._facts(candidate, found.digest),
             )
         )
 
-    def _facts(self, candidate: Candidate, sha256: str) -> ExampleFacts:
+    def _facts(self, candidate: Candidate, digest: str) -> ExampleFacts:
         header, plan = candidate.first.header, candidate.plan
         return ExampleFacts(
             label=candidate.label,
@@ -188,7 +188,7 @@ class Intake:
             kernel=header.kernel,
             slice_thickness=header.slice_thickness,
             slice_spacing_mm=plan.spacing_mm[0] if plan else None,
-            pixel_sha256=sha256,
+            pixel_digest=digest,
             flags=plan.flags if plan else (),
         )
 
@@ -216,7 +216,7 @@ class Intake:
         """Leaves out copies of one image, and images whose copies differ."""
         by_name = Counter(one.name for one in self._settled)
         copies = [one for one in self._settled if by_name[one.name] > 1]
-        refused = resolve_copies({c.key.name: (c.name, c.facts.pixel_sha256) for c in copies})
+        refused = resolve_copies({c.key.name: (c.name, c.facts.pixel_digest) for c in copies})
         self.tally.used -= len(refused)
         self.tally.refuse(refused.values())
         return (one for one in self._settled if one.key.name not in refused)

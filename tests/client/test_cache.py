@@ -24,7 +24,7 @@ def _key(name: str, size: int = 1, mtime: int = 1) -> CacheKey:
 
 
 def _image(value: int) -> DecodedImage:
-    return DecodedImage(pixels=np.full(SHAPE, value, np.int16), sha256=f"{value}")
+    return DecodedImage(pixels=np.full(SHAPE, value, np.int16), digest=f"{value}")
 
 
 def _values(cache: PixelCache, *names: str) -> list[float]:
@@ -45,7 +45,7 @@ def test_images_come_back_in_the_order_asked_for(tmp_path: Path) -> None:
 def test_gathered_images_are_float32_with_one_channel(tmp_path: Path) -> None:
     pixels = np.arange(-6, 6, dtype=np.int16).reshape(SHAPE) * 2000
     with open_pixel_cache(tmp_path, SHAPE) as cache:
-        cache.add([(_key("a"), DecodedImage(pixels=pixels, sha256=""))])
+        cache.add([(_key("a"), DecodedImage(pixels=pixels, digest=""))])
         found = CachedPixels(cache.pixels_path, SHAPE).gather(np.array([0, 0]))
     assert found.dtype == np.float32 and found.shape == (2, 1, *SHAPE)
     assert np.array_equal(found[1, 0], pixels.astype(np.float32) / SCALE)
@@ -60,7 +60,7 @@ def test_large_and_small_rows_are_gathered_alike(
     images = generator.integers(-32768, 32768, (9, *shape)).astype(np.int16)
     keys = [_key(f"{number}") for number in range(9)]
     with open_pixel_cache(tmp_path, shape) as cache:
-        decoded = (DecodedImage(pixels=image, sha256="") for image in images)
+        decoded = (DecodedImage(pixels=image, digest="") for image in images)
         cache.add(zip(keys, decoded, strict=True))
         rows = generator.integers(0, 9, count)
         found = CachedPixels(cache.pixels_path, shape).gather(rows)
@@ -178,7 +178,7 @@ def test_a_row_number_is_never_used_twice_in_one_file(tmp_path: Path) -> None:
 def test_an_image_of_another_shape_is_our_own_mistake(tmp_path: Path) -> None:
     wrong: NDArray[np.int16] = np.zeros((2, 2), np.int16)
     with open_pixel_cache(tmp_path, SHAPE) as cache, pytest.raises(ValueError, match="shape"):
-        cache.add([(_key("a"), DecodedImage(pixels=wrong, sha256=""))])
+        cache.add([(_key("a"), DecodedImage(pixels=wrong, digest=""))])
 
 
 def test_a_missing_pixel_file_says_what_to_do(tmp_path: Path) -> None:

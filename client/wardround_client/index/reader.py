@@ -48,7 +48,7 @@ from wardround_common.errors import DicomError
 MAXIMUM_FILE_BYTES = 1 << 30
 _PIXELS = 0x7FE00008
 _SMALL_BYTES = 1 << 16
-_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls")
+_LOGGERS = ("pydicom", "highdicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls")
 _DECIDE_NOTHING = frozenset(
     {
         "Manufacturer",

@@ -7,7 +7,6 @@ stored values instead is off by a thousand without any sign of it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from xxhash import xxh3_128
 
 from wardround_client.index.reader import open_dataset, quiet, read_header, text_of
 from wardround_client.pixels.decode import DecodedImage, decode_frames, rescaled_frames
@@ -50,7 +50,7 @@ def decode_volume(
         pixels = prepare_volume(volume, preprocessing)
     except DicomError as error:
         return Reason(error.reason)
-    return DecodedImage(pixels=pixels, sha256=volume.sha256)
+    return DecodedImage(pixels=pixels, digest=volume.digest)
 
 
 def read_volume(plan: VolumePlan, open_file: OpenFile) -> Volume:
@@ -76,7 +76,7 @@ def read_volume(plan: VolumePlan, open_file: OpenFile) -> Volume:
         axes=plan.axes,
         spacing_mm=plan.spacing_mm,
         flags=plan.flags,
-        sha256=_hash(values, valid),
+        digest=_digest(values, valid),
     )
 
 
@@ -167,9 +167,9 @@ def _require_equal(
         raise DicomError(Reason.DUPLICATE_CONFLICT if same_uid else Reason.DUPLICATE_POSITION)
 
 
-def _hash(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> str:
-    """Hashes what the volume shows; padding counts as one value."""
-    content = hashlib.sha256(repr(values.shape).encode())
+def _digest(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> str:
+    """Digest of what the volume shows; padding counts as one value."""
+    content = xxh3_128(repr(values.shape).encode())
     for one, known in zip(values, valid, strict=True):
         content.update(np.where(known, one, np.float32(0)).tobytes())
         content.update(np.packbits(known).tobytes())

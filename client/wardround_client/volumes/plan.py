@@ -128,8 +128,8 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     flags: tuple[str, ...] = ()
     """These five as in `VolumePlan`."""
-    sha256: str = ""
-    """Hash of values, padding and shape; equal for copies of one volume."""
+    digest: str = ""
+    """xxh3 of values, padding and shape; equal for copies of one volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

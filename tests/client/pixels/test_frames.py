@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from wardround_client.pixels import decode
-from wardround_client.pixels.decode import StoredFrames, decode_frames, hash_values, rescaled_frames
+from wardround_client.pixels.decode import StoredFrames, decode_frames, digest_of, rescaled_frames
 from wardround_client.pixels.luts import voi_values
 from wardround_client.quarantine import Reason
 from wardround_client.workers import Limits, run_guarded
@@ -288,10 +288,10 @@ def test_jpeg_of_twelve_bits_is_read_as_dcmtk_reads_it(
 
 def test_the_hash_depends_on_values_and_shape_not_on_the_integers_that_hold_them() -> None:
     values = np.arange(300, dtype=np.uint16).reshape(10, 30)
-    assert hash_values(values) == hash_values(values.astype(np.int32))
-    assert hash_values(values) != hash_values(values.reshape(30, 10))
+    assert digest_of(values) == digest_of(values.astype(np.int32))
+    assert digest_of(values) != digest_of(values.reshape(30, 10))
     negative = values.astype(np.int16) - 5
-    assert hash_values(negative) == hash_values(negative.astype(np.int32)) != hash_values(values)
+    assert digest_of(negative) == digest_of(negative.astype(np.int32)) != digest_of(values)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_no_median_is_released_that_lies_in_a_joined_band() -> None:
 def test_no_median_is_released_of_fewer_than_twice_the_minimum() -> None:
     """Six patients, seen in three bands each: every band has enough, either side has not."""
     facts = [
-        _fact(n, age_years=age, part=Part.TRAIN, pixel_sha256=f"{n} {age}")
+        _fact(n, age_years=age, part=Part.TRAIN, pixel_digest=f"{n} {age}")
         for n in range(6)
         for age in (45.0, 65.0, 85.0)
     ]

@@ -103,7 +103,7 @@ def test_ct_of_other_units_than_hounsfields_is_refused(
 
 def test_equal_volumes_have_one_hash_and_others_another(tmp_path: Path) -> None:
     one, two, three = (
-        read_volume(*planned(slices, tmp_path / name)).sha256
+        read_volume(*planned(slices, tmp_path / name)).digest
         for name, slices in (
             ("one", stack(0)),
             ("two", stack(0, SeriesDescription="again")),

@@ -178,7 +178,7 @@ def test_padding_touches_no_value_and_counts_as_outside() -> None:
     volume = filled(new_volume(), places_of(new_volume())[..., 0])
     valid = volume.valid.copy()
     valid[:, :, :5] = False
-    spoilt = np.where(valid, volume.values, 1e4).astype(np.float32)
+    spoilt = np.where(valid, volume.values, np.nan).astype(np.float32)
     padded = dataclasses.replace(volume, values=spoilt, valid=valid)
     for orientation in ("patient", "acquired"):
         grid = VolumePreprocessing(
@@ -189,6 +189,7 @@ def test_padding_touches_no_value_and_counts_as_outside() -> None:
         assert 0 < inside.sum() < whole.sum()
         off = values[inside] - grid_places(padded, grid)[..., 0][inside]
         assert np.abs(off).max() < 1e-3
+        assert not values[~inside].any()
 
 
 def test_the_grid_lies_around_the_foreground_if_asked() -> None:

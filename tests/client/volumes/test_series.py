@@ -113,6 +113,8 @@ def test_passes_by_the_clock_must_not_overlap() -> None:
     assert sorted(map(sorted, passes_in(apart))) == [[0], [1]]
     (together,) = planned(clocked(120000, 120005)).volumes
     assert len(together.copies) == 6
+    (unlike,) = planned(clocked(90, 100)).volumes  # texts of two lengths do not compare
+    assert len(unlike.copies) == 6
 
 
 def test_what_nothing_tells_apart_is_to_be_compared_when_decoded() -> None:
