@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wardround_client.examples import ExampleFacts
@@ -44,6 +44,8 @@ class CohortReport:
     """Examples by PatientSex; the empty text is not stated."""
     refused: dict[str, int]
     """Reason code to the number of files left out; see `wardround_client.quarantine.Reason`."""
+    refused_patients: dict[str, int]
+    """Reason code to the number of patients whose files were left out, where the header tells."""
     refused_volumes: dict[str, int]
     """Reason code to the number of volumes left out as a whole, once their files were decoded."""
     flags: dict[str, int]
@@ -61,10 +63,16 @@ class Tally:
     used: int = 0
     refused: Counter[Reason] = field(default_factory=Counter)
     refused_volumes: Counter[Reason] = field(default_factory=Counter)
+    refused_patients: dict[Reason, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Pseudonyms by reason."""
 
-    def refuse(self, reasons: Iterable[Reason]) -> None:
-        """Counts files that are left out, one reason each."""
-        self.refused.update(reasons)
+    def settle(self, reason: Reason | None, patient: str) -> None:
+        """Counts one file of a patient: used, or left out for a reason."""
+        if reason is None:
+            self.used += 1
+        else:
+            self.refused[reason] += 1
+            self.refused_patients[reason].add(patient)
 
 
 def count_cohort(
@@ -90,6 +98,7 @@ def count_cohort(
         splits={part.value: _classes_of(examples, part, classes) for part in Part},
         sex=dict(Counter(example.sex for example in examples)),
         refused=_by_code(tally.refused),
+        refused_patients=_by_code({r: len(who) for r, who in tally.refused_patients.items()}),
         refused_volumes=_by_code(tally.refused_volumes),
         flags=dict(sorted(Counter(flag for e in examples for flag in e.flags).items())),
     )

@@ -68,8 +68,8 @@ class Intake:
         self._seen: set[SeenSeries] = set()
         self._shared: set[bytes] = set()
         """Files that several candidates are made of, such as the echoes of one instance."""
-        self._outcomes: dict[bytes, Reason | None] = {}
-        """What became of those: None once one of their candidates is usable."""
+        self._outcomes: dict[bytes, tuple[Reason | None, str]] = {}
+        """What became of those, None once one of their candidates is usable, and the patient."""
         self._kept: set[bytes] = set()
         self.tally = Tally()
 
@@ -137,8 +137,10 @@ class Intake:
                 cohort, study.cohort, study.preprocessing, self._read_frames
             )
             self.tally.cohort += len(cohort)
-            self.tally.refuse(refused.values())
-            self.tally.refuse(unfit.values())
+            for instance in instances:
+                reason = refused.get(instance.path) or unfit.get(instance.path)
+                if reason is not None:
+                    self.tally.settle(reason, self._patient_of(instance))
             self._seen.update(SeenSeries.of(instance.header) for instance in cohort)
             yield from self._labelled(candidates)
             done += len(instances)
@@ -180,7 +182,7 @@ class Intake:
         return ExampleFacts(
             label=candidate.label,
             part=Part.TRAIN,
-            patient=pseudonym(self._secret, header.patient_id, header.issuer),
+            patient=self._patient_of(candidate.first),
             sex=header.sex,
             age_years=header.age_years,
             manufacturer=header.manufacturer,
@@ -194,32 +196,32 @@ class Intake:
 
     def _count_files(self, candidate: Candidate, reason: Reason | None) -> None:
         """Counts the files of a candidate as used, or as left out for a reason."""
+        patient = self._patient_of(candidate.first)
         for path in {instance.path for instance in candidate.instances}:
-            if path in self._shared:
-                self._outcomes.setdefault(path, reason)
-                if reason is None:
-                    self._outcomes[path] = None
-            elif reason is None:
-                self.tally.used += 1
-            else:
-                self.tally.refused[reason] += 1
+            if path not in self._shared:
+                self.tally.settle(reason, patient)
+            elif reason is None or path not in self._outcomes:
+                self._outcomes[path] = reason, patient
 
     def _count_shared_files(self) -> None:
         """Counts files that several candidates are made of: used if any candidate is."""
-        for reason in self._outcomes.values():
-            if reason is None:
-                self.tally.used += 1
-            else:
-                self.tally.refused[reason] += 1
+        for reason, patient in self._outcomes.values():
+            self.tally.settle(reason, patient)
 
     def _without_copies(self) -> Iterator[Settled]:
         """Leaves out copies of one image, and images whose copies differ."""
         by_name = Counter(one.name for one in self._settled)
         copies = [one for one in self._settled if by_name[one.name] > 1]
         refused = resolve_copies({c.key.name: (c.name, c.facts.pixel_digest) for c in copies})
-        self.tally.used -= len(refused)
-        self.tally.refuse(refused.values())
+        for one in copies:
+            if one.key.name in refused:
+                self.tally.used -= 1
+                self.tally.settle(refused[one.key.name], one.facts.patient)
         return (one for one in self._settled if one.key.name not in refused)
+
+    def _patient_of(self, instance: Instance) -> str:
+        header = instance.header
+        return pseudonym(self._secret, header.patient_id, header.issuer)
 
     def _read_frames(self, instance: Instance) -> tuple[FrameGeometry, ...] | Reason:
         try:

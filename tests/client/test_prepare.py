@@ -77,6 +77,9 @@ def test_every_file_is_counted_exactly_once(hospital: Any, new_study: NewStudy) 
         "not-dicom": 1,
         "other-modality": 1,
     }
+    # Files of another modality are counted in the database, the text file names nobody.
+    told = {reason: 1 for reason in report.refused if reason not in ("not-dicom", "other-modality")}
+    assert report.refused_patients == told
     assert report.found == report.usable + sum(report.refused.values()) == 13
     assert (report.indexed, report.cohort, report.labelled) == (12, 10, 8)
 
@@ -88,6 +91,7 @@ def test_copies_with_other_pixels_are_all_refused(
     save_image(new_image(new_picture(99), 1), hospital.archive / "other.dcm")
     report = prepare_site(hospital.config, new_study())
     assert report.refused == {"duplicate-conflict": 2}
+    assert report.refused_patients == {"duplicate-conflict": 1}
     assert report.usable == 3
 
 
