@@ -49,6 +49,7 @@ _WANTED = {
     0x00281051: (b"DS",),  # WindowWidth
     0x00281052: (b"DS",),  # RescaleIntercept
     0x00281053: (b"DS",),  # RescaleSlope
+    0x00281054: (b"LO",),  # RescaleType
     0x00281056: (b"CS",),  # VOILUTFunction
     0x20500020: (b"CS",),  # PresentationLUTShape
 }

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from xxhash import xxh3_128
 
-from wardround_client.index.reader import open_dataset, quiet, read_header, text_of
+from wardround_client.index.reader import quiet, read_header, text_of
 from wardround_client.pixels.decode import DecodedImage, decode_frames, rescaled_frames
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.multiframe import items_of
-from wardround_client.volumes.plan import MULTI_FRAME, SliceRef, Volume, VolumePlan
+from wardround_client.volumes.plan import SliceRef, Volume, VolumePlan
 from wardround_client.volumes.resample import prepare_volume
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import VolumePreprocessing
@@ -28,8 +28,6 @@ from wardround_common.intake_plan import VolumePreprocessing
 OpenFile = Callable[[bytes], Path]
 """Gives the file of a path below the archive's root."""
 
-_RESCALE = ["RescaleIntercept", "RescaleSlope", "RescaleType"]
-_RESCALE_END = 0x00281055
 _CALIBRATED = ("CT", "PT")
 _HOUNSFIELD = ("", "HU", "US")
 """RescaleType of CT (PS3.3 C.11.1.1.2) whose values are taken for Hounsfield units. ``US``, not
@@ -105,10 +103,7 @@ def _read_slices(
     stored = decode_frames(path, sop_instance_uid=header.sop_instance_uid, frames=frames)
     if read_header(path) != header:
         raise DicomError(Reason.CHANGED)
-    several = header.sop_class_uid in MULTI_FRAME
-    # Of plain files, decoding hands on no more elements than it needs itself.
-    whole = stored.dataset if several else open_dataset(path, tags=_RESCALE, end=_RESCALE_END)
-    _require_calibrated(whole, header.modality)
+    _require_calibrated(stored.dataset, header.modality)
     if stored.values.shape != (len(refs), plan.rows, plan.columns):
         raise DicomError(Reason.CHANGED)
     rescaled = rescaled_frames(stored)
