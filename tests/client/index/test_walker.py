@@ -269,7 +269,7 @@ UNUSUAL: dict[str, Callable[[bytes], bytes]] = {
         0x00189187,
         element(0x00189087, b"FD", bytes(6)),
     ),
-    "an escape sequence": lambda c: c.replace(b"MRNPHI0000", b"MRN\x1b(B000"),
+    "an escape sequence": lambda c: c.replace(b"MRNPHI0000", b"MRN\x1b(B0000"),
     "an unknown character set": lambda c: c.replace(b"ISO_IR 100", b"ISO_IR 999"),
     "cut within an element": lambda c: c[: c.index(b"\x28\0\x10\0US") + 9],
     "cut between tag and length of the pixels": lambda c: c[: c.index(b"\xe0\x7f\x10\0OW") + 8],
