@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.client.index.desk import scan_archive
 
 from wardround_client import intake
 from wardround_client.examples import Examples, cache_folder, open_examples, read_example_facts
-from wardround_client.index.scan import scan_archive
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
 from wardround_common.errors import ArchiveError, StateError

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from wardround_client.archive.files import ArchiveFile
-from wardround_client.archive.folder import walk_archive
 from wardround_client.index import schema
 from wardround_client.index.header import Header, Instance
 from wardround_client.index.pending import HeaderReading
@@ -224,32 +223,3 @@ def _instance(row: tuple[Any, ...]) -> Instance:
     folder, name, size_bytes, mtime_ns, inode, _, _, *values = row
     file = ArchiveFile(join_path(folder, name), size_bytes, mtime_ns, inode)
     return Instance(file, Header._make(values))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveScan:
-    """What the index knows of the archive; each file is in one of both."""
-
-    instances: tuple[Instance, ...]
-    """Readable instances in order of their paths."""
-    refused: dict[bytes, Reason]
-    """Path to the reason for every other file."""
-
-
-def scan_archive(
-    archive: Path, database: Path, *, on_progress: Progress | None = None
-) -> ArchiveScan:
-    """Brings the index up to date in this process and returns all it knows, in memory."""
-    name = os.fsencode(archive.resolve())
-    reading = read_folder(archive, processes=0, limits=Limits(seconds=60, memory_bytes=1 << 32))
-
-    def report(phase: str, done: int, total: int) -> None:
-        if on_progress is not None and phase == "scan":
-            on_progress(phase, done, total)
-
-    with open_index(database, archive=name) as index:
-        index.scan(walk_archive(archive), reading, on_progress=report)
-        refused = {
-            path: reason for reason in index.refused() for path in index.refused_paths(reason)
-        }
-        return ArchiveScan(instances=tuple(index.instances()), refused=refused)

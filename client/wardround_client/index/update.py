@@ -119,10 +119,6 @@ def update_index(
     counted = _count(files, report)
     for folder, group in groupby(counted, key=lambda file: file.path.rpartition(b"/")[0]):
         comparison.compare(folder, group)
-        if comparison.evictable >= _PAGE:
-            comparison.write()
-            reading.run(connection)
-            comparison.evictable = 0
     counts = comparison.finish()
     total, done = count_pending(connection), 0
 
@@ -163,9 +159,6 @@ class _Comparison:
         self._gone: list[tuple[int]] = []
         self._pending: list[tuple[int, bool]] = []
         self._counts = ScanCounts()
-        self.evictable = 0
-        """Pending files without inode, those of a PACS: their copies may not be there for long,
-        so they are read while the walk goes on. They cannot have moved."""
 
     def compare(self, folder: bytes, files: Iterable[ArchiveFile]) -> None:
         """Notes what is new, changed or gone in one folder; ``files`` are all that is there."""
@@ -239,7 +232,6 @@ class _Comparison:
     def _read_later(self, number: int, file: ArchiveFile, *, is_new: bool) -> None:
         if file.reason is None:
             self._pending.append((number, is_new))
-            self.evictable += file.inode == 0
 
     def write(self) -> None:
         """Writes what was noted, so that an interrupted scan goes on from here."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +100,20 @@ def test_names_that_are_no_text_are_walked(tmp_path: Path) -> None:
 def test_a_missing_archive_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="expected one; check the path"):
         list(walk_archive(tmp_path / "absent"))
+
+
+def test_numbers_of_files_fit_the_index_whatever_the_file_system_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    honest = os.stat
+
+    def huge(*arguments: Any, **options: Any) -> os.stat_result:
+        values = list(honest(*arguments, **options))
+        values[stat.ST_INO] |= 1 << 63
+        return os.stat_result(values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", huge)
+        (file,) = walk_archive(tmp_path)
+    assert 0 < file.inode < 1 << 63

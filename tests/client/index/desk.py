@@ -6,7 +6,7 @@ import os
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.client.index.readers import LIMITS
 
@@ -14,7 +14,7 @@ from wardround_client.archive.folder import walk_archive
 from wardround_client.index.header import Header, Instance
 from wardround_client.index.pending import HeaderReading
 from wardround_client.index.reader import read_below
-from wardround_client.index.scan import ArchiveIndex, open_index
+from wardround_client.index.scan import ArchiveIndex, open_index, read_folder
 from wardround_client.quarantine import Reason
 
 
@@ -45,3 +45,21 @@ class Desk:
         with self.index() as index:
             refused = {reason: list(index.refused_paths(reason)) for reason in index.refused()}
             return list(index.instances()), refused
+
+
+class Scan(NamedTuple):
+    """What an index knows of an archive, in memory."""
+
+    instances: tuple[Instance, ...]
+    refused: dict[bytes, Reason]
+
+
+def scan_archive(archive: Path, database: Path) -> Scan:
+    """Scans an archive in this process; the index is that of `open_site_index`."""
+    reading = read_folder(archive, processes=0, limits=LIMITS)
+    with open_index(database, archive=os.fsencode(archive.resolve())) as index:
+        index.scan(walk_archive(archive), reading)
+        refused = {
+            path: reason for reason in index.refused() for path in index.refused_paths(reason)
+        }
+        return Scan(tuple(index.instances()), refused)

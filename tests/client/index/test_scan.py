@@ -5,12 +5,13 @@ import shutil
 import stat
 from typing import Any
 
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 from tests.client.index.desk import Desk
 
 from wardround_client.index.header import Instance
 from wardround_client.index.reader import read_below
-from wardround_client.index.scan import scan_archive
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import StateError
@@ -119,17 +120,6 @@ def test_equal_paths_of_another_archive_are_read_anew(hospital: Any) -> None:
     assert len(desk.opened) == 1
 
 
-def test_the_whole_scan_in_memory_names_every_file(hospital: Any) -> None:
-    hospital.fill(2)
-    (hospital.archive / "notes.txt").write_text("hello")
-    heard: list[tuple[str, int, int]] = []
-    database = hospital.config.workspace / "index.sqlite"
-    scan = scan_archive(hospital.archive, database, on_progress=lambda *s: heard.append(s))
-    assert len(scan.instances) == 2
-    assert scan.refused == {b"notes.txt": Reason.NOT_DICOM}
-    assert heard == [("scan", 3, 3)]
-
-
 def test_the_index_is_private(hospital: Any, desk: Desk) -> None:
     hospital.fill(1)
     desk.scan()
@@ -159,3 +149,16 @@ def test_an_index_of_another_version_is_made_anew(hospital: Any, desk: Desk) -> 
     with open_database(desk.database, 99, ("CREATE TABLE old (a)",)):
         pass
     assert desk.scan() == {"new": 1}
+
+
+def test_copies_of_one_instance_may_be_compressed_in_different_ways(
+    hospital: Any, desk: Desk
+) -> None:
+    path = hospital.add(1)
+    other = pydicom.dcmread(path)
+    other.compress(RLELossless, generate_instance_uid=False)
+    other.save_as(hospital.archive / "copy.dcm")
+    desk.scan()
+    with desk.index() as index:
+        assert {i.header.transfer_syntax for i in index.instances()} > {RLELossless}
+        assert not index.disputed_uids()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -233,30 +232,6 @@ def test_a_killed_scan_goes_on_where_it_was(hospital: Any, desk: Desk, processes
     desk.database.unlink()
     assert desk.scan() == {"new": 701}
     assert desk.content() == after
-
-
-def test_files_of_a_pacs_are_read_before_they_are_evicted(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events: list[bytes] = []
-
-    def arrive() -> Iterator[ArchiveFile]:
-        for number in range(5000):
-            events.append(b"arrived")
-            yield ArchiveFile(b"%d/%04d" % (number // 100, number), 1, 1)
-
-    def read(path: bytes) -> Reason:
-        events.append(b"read")
-        return Reason.NOT_DICOM
-
-    reading = HeaderReading(read=read, processes=0, limits=LIMITS)
-    files = sorted(arrive())
-    events.clear()
-    with desk.index() as index:
-        counts = index.scan((events.append(b"arrived") or file for file in files), reading)
-    assert counts == ScanCounts(new=5000, refused=5000)
-    assert events.index(b"read") < 2200
-    assert len(events) == 10000
 
 
 def test_memory_does_not_grow_with_the_archive(desk: Desk) -> None:

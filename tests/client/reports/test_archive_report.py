@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from tests.client.index.desk import scan_archive
 
 from wardround_client.archive.folder_source import FolderSource
 from wardround_client.index.header import Header
 from wardround_client.index.reader import read_header
-from wardround_client.index.scan import scan_archive
 from wardround_client.pseudonym import site_secret
 from wardround_client.quarantine import Reason
 from wardround_client.reports.archive_facts import (

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.index.desk import Scan, scan_archive
 
 from wardround_client.archive.folder_source import FolderSource
 from wardround_client.cohort import Disputes
 from wardround_client.index.header import Instance
-from wardround_client.index.scan import ArchiveScan, scan_archive
 from wardround_client.labels.table import TableLabels, read_labels
 from wardround_client.quarantine import Reason
 from wardround_client.reports.explain import Surroundings, explain
@@ -28,7 +28,7 @@ NewSeries = Callable[..., list[Path]]
 NewStudy = Callable[..., Study]
 
 
-def _scan(hospital: Any) -> ArchiveScan:
+def _scan(hospital: Any) -> Scan:
     return scan_archive(hospital.archive, hospital.config.workspace / "index.sqlite")
 
 
