@@ -77,8 +77,8 @@ def _check_size(frame: bytes, layout: Layout) -> None:
     fits = (coded.rows, coded.columns, coded.components) == (layout.rows, layout.columns, 1)
     if not fits or coded.bits > layout.bits_allocated:
         raise DicomError(Reason.SIZE_MISMATCH)
-    # Decoders fill what is missing at the end of a stream with grey, and say nothing.
-    if not frame[-_TAIL_BYTES:].rstrip(b"\x00\xff").endswith(_END_OF_STREAM):
+    # Decoders fill what is missing of a stream with grey, and say nothing.
+    if not coded.whole or not frame[-_TAIL_BYTES:].rstrip(b"\x00\xff").endswith(_END_OF_STREAM):
         raise DicomError(Reason.TRUNCATED)
 
 
