@@ -68,9 +68,12 @@ class CacheKey:
 
     @classmethod
     def of_image(cls, instance: Instance) -> CacheKey:
-        """The key of a single image: its path, and identity, size and time of change."""
+        """The key of a single image: its path, identity, size, time of change and inode.
+
+        A file that is put into another's place may well have its size and time.
+        """
         file, uid = instance.file, instance.header.sop_instance_uid
-        content = f"{uid} {file.size_bytes} {file.mtime_ns}".encode()
+        content = f"{uid} {file.size_bytes} {file.mtime_ns} {file.inode}".encode()
         return cls(name=instance.path, facts=hashlib.sha256(content).hexdigest())
 
 

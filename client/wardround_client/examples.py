@@ -12,8 +12,8 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from wardround_client.split import Part
 from wardround_client.storage import make_private_folder
 from wardround_common.errors import StateError
 from wardround_common.files import write_atomically
+from wardround_common.intake_plan import DeclaredData
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study, canonical_json
 
@@ -34,6 +35,7 @@ _LIST_FILE = "examples.npz"
 _SPLITS_FOLDER = "splits"
 
 _FLAG_SEPARATOR = " "
+_NEW_SPLIT = "restore it from a backup, or delete it for a new split and a new model"
 
 Gather = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -98,10 +100,14 @@ class ExampleRow:
 
 
 def cache_folder(config: SiteConfig, study: Study) -> Path:
-    """Folder of the cache that belongs to the study's cohort rule and preprocessing."""
+    """Folder of what belongs to a study, by name, with its cohort rule and preprocessing.
+
+    Studies share nothing here: what one leaves out, or splits otherwise, is not another's concern.
+    """
     parts = {
         "format": _FORMAT,
-        "cohort": dataclasses.asdict(study.cohort),
+        "name": study.name,
+        "cohort": dataclasses.asdict(replace(study.cohort, declared=DeclaredData())),
         "preprocessing": dataclasses.asdict(study.preprocessing),
     }
     return config.workspace / "cache" / hashlib.sha256(canonical_json(parts)).hexdigest()[:24]
@@ -173,6 +179,8 @@ def read_example_facts(config: SiteConfig, study: Study) -> list[ExampleFacts]:
 def known_parts(config: SiteConfig, study: Study) -> dict[str, Part]:
     """Parts of the split given before, by pseudonym, also of patients who are gone.
 
+    They hold whatever the fractions are now; other fractions are for patients who come later.
+
     Raises:
         StateError: The file that holds them is damaged.
     """
@@ -180,19 +188,25 @@ def known_parts(config: SiteConfig, study: Study) -> dict[str, Part]:
     if not path.is_file():
         return {}
     try:
-        document = json.loads(path.read_bytes())
-        if document["split_by"] != _split_key(config, study):
-            return {}
-        return {name: Part(part) for name, part in document["parts"].items()}
+        parts = json.loads(path.read_bytes())["parts"]
+        return {name: Part(part) for name, part in parts.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        hint = "restore it from a backup, or delete it for a new split and a new model"
-        raise StateError(f"{path}: is damaged; {hint}") from None
+        raise StateError(f"{path}: is damaged; {_NEW_SPLIT}") from None
+
+
+def require_own_parts(
+    config: SiteConfig, study: Study, known: Mapping[str, Part], patients: Iterable[str]
+) -> None:
+    """Raises StateError if the split knows none of the patients: then the secret is another."""
+    if known and known.keys().isdisjoint(patients):
+        path = _split_file(config, study)
+        got = "got the split of other pseudonyms, expected some of these patients"
+        raise StateError(f"{path}: {got}; restore site.secret, or {_NEW_SPLIT}")
 
 
 def remember_parts(config: SiteConfig, study: Study, parts: Mapping[str, Part]) -> None:
     """Keeps the parts of the split for good, as a whole or not at all."""
-    document = {"split_by": _split_key(config, study), "parts": dict(parts)}
-    path = _split_file(config, study)
+    document, path = {"parts": dict(parts)}, _split_file(config, study)
     make_private_folder(path.parent)
     write_atomically(path, canonical_json(document), mode=0o600)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -26,14 +27,16 @@ from wardround_client.quarantine import Reason
 from wardround_client.split import Part
 from wardround_client.volumes.assemble import decode_volume
 from wardround_client.volumes.multiframe import read_frames
-from wardround_client.volumes.plan import FrameGeometry
-from wardround_common.errors import DicomError
-from wardround_common.intake_plan import Preprocessing
+from wardround_client.volumes.plan import MULTI_FRAME
+from wardround_common.intake_plan import CohortRule, Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
-_BATCH = 32
-"""Examples that are written at once; a crash loses at most so many."""
+_BATCH_BYTES = 32 << 20
+"""Pixels that are held and written at once; a crash loses at most so many."""
+_MOST_IN_A_BATCH = 256
+_LONGEST_TEXT = 64
+"""Of a header text in the list of examples; DICOM allows no more for any of these."""
 
 
 class Settled(NamedTuple):
@@ -46,6 +49,19 @@ class Settled(NamedTuple):
     study_uid: str
     facts: ExampleFacts
     """The part is not the patient's yet."""
+
+
+class _Selection(NamedTuple):
+    """What the cohort rule says of one imaging study's instances."""
+
+    instances: Sequence[Instance]
+    cohort: Sequence[Instance]
+    refused: Mapping[bytes, Reason]
+    """Path to the reason for those that are not of the cohort."""
+
+
+_Found = tuple[list[Candidate], dict[bytes, Reason]]
+"""Images or volumes, and the path of every instance of the cohort that is in none."""
 
 
 class Intake:
@@ -85,7 +101,9 @@ class Intake:
             intake=self._config.intake,
         )
         with closing(results):
-            while batch := list(islice(results, _BATCH)):
+            row_bytes = 2 * math.prod(self._study.preprocessing.shape)
+            size = max(1, min(_MOST_IN_A_BATCH, _BATCH_BYTES // row_bytes))
+            while batch := list(islice(results, size)):
                 cache.add((candidate.key, image) for candidate, image in batch)
                 for candidate, image in batch:
                     self._settle(candidate, image)
@@ -131,20 +149,43 @@ class Intake:
         kinds = index.kinds().items()
         total = sum(count for (modality, _), count in kinds if modality in self._modalities)
         done = 0
-        for instances in index.imaging_studies(self._modalities):
-            cohort, refused = select_cohort(instances, study.cohort, disputes)
-            candidates, unfit = find_candidates(
-                cohort, study.cohort, study.preprocessing, self._read_frames
-            )
-            self.tally.cohort += len(cohort)
-            for instance in instances:
-                reason = refused.get(instance.path) or unfit.get(instance.path)
-                if reason is not None:
-                    self.tally.settle(reason, self._patient_of(instance))
-            self._seen.update(SeenSeries.of(instance.header) for instance in cohort)
-            yield from self._labelled(candidates)
-            done += len(instances)
-            on_progress("decode", done, total)
+        selections = (
+            _Selection(instances, *select_cohort(instances, study.cohort, disputes))
+            for instances in index.imaging_studies(self._modalities)
+        )
+        with closing(self._found(selections)) as found:
+            for selection, (candidates, unfit) in found:
+                self.tally.cohort += len(selection.cohort)
+                for instance in selection.instances:
+                    reason = selection.refused.get(instance.path) or unfit.get(instance.path)
+                    if reason is not None:
+                        self.tally.settle(reason, self._patient_of(instance))
+                self._seen.update(SeenSeries.of(i.header) for i in selection.cohort)
+                yield from self._labelled(candidates)
+                done += len(selection.instances)
+                on_progress("decode", done, total)
+
+    def _found(
+        self, selections: Iterator[_Selection]
+    ) -> Generator[tuple[_Selection, _Found], None, None]:
+        """Yields the images or volumes of each imaging study's cohort.
+
+        Volumes are planned in a worker process, for their multi-frame files have to be opened.
+        """
+        find = partial(_find, self._study.cohort, self._study.preprocessing)
+        if self._study.preprocessing.volume is None:
+            yield from ((selection, find(selection, {})) for selection in selections)
+            return
+        intake = replace(self._config.intake, processes=min(1, self._config.intake.processes))
+        results = read_guarded(
+            find, selections, _multi_frame_paths, source=self._source, intake=intake
+        )
+        with closing(results):
+            for selection, found in results:
+                if isinstance(found, Reason):
+                    yield selection, ([], {i.path: found for i in selection.cohort})
+                else:
+                    yield selection, found
 
     def _labelled(self, candidates: list[Candidate]) -> Iterator[Candidate]:
         """Yields one imaging study's candidates that have a label."""
@@ -185,10 +226,10 @@ class Intake:
             patient=self._patient_of(candidate.first),
             sex=header.sex,
             age_years=header.age_years,
-            manufacturer=header.manufacturer,
-            model_name=header.model_name,
-            kernel=header.kernel,
-            slice_thickness=header.slice_thickness,
+            manufacturer=header.manufacturer[:_LONGEST_TEXT],
+            model_name=header.model_name[:_LONGEST_TEXT],
+            kernel=header.kernel[:_LONGEST_TEXT],
+            slice_thickness=header.slice_thickness[:_LONGEST_TEXT],
             slice_spacing_mm=plan.spacing_mm[0] if plan else None,
             pixel_digest=digest,
             flags=plan.flags if plan else (),
@@ -223,12 +264,17 @@ class Intake:
         header = instance.header
         return pseudonym(self._secret, header.patient_id, header.issuer)
 
-    def _read_frames(self, instance: Instance) -> tuple[FrameGeometry, ...] | Reason:
-        try:
-            with self._source.local(instance.path) as path:
-                return read_frames(instance, lambda _: path)
-        except DicomError as error:
-            return Reason(error.reason)
+
+def _find(
+    rule: CohortRule, preprocessing: Preprocessing, selection: _Selection, files: Files
+) -> _Found:
+    read = partial(read_frames, open_file=files.__getitem__)
+    return find_candidates(selection.cohort, rule, preprocessing, read)
+
+
+def _multi_frame_paths(selection: _Selection) -> Iterator[bytes]:
+    """Files that planning opens: those whose frames have a place of their own."""
+    return (i.path for i in selection.cohort if i.header.sop_class_uid in MULTI_FRAME)
 
 
 def _paths_of(candidate: Candidate) -> Iterator[bytes]:

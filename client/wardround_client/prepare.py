@@ -21,6 +21,7 @@ from wardround_client.examples import (
     forget_examples,
     known_parts,
     remember_parts,
+    require_own_parts,
     write_examples,
 )
 from wardround_client.index.refresh import open_site_index, refresh_index, wanted_by
@@ -68,6 +69,7 @@ def prepare_site(
         settled = intake.run(cache, on_progress=report)
         if not settled:
             forget_examples(config, study)
+            cache.remove_old_files()
             raise ArchiveError(_nothing_left(config, intake.tally))
         rows = _with_parts(config, study, settled, cache)
         write_examples(config, study, pixels_name=cache.pixels_path.name, rows=rows)
@@ -98,6 +100,7 @@ def _with_parts(
         found = positive.get(one.facts.patient, False)
         positive[one.facts.patient] = found or one.facts.label > 0
     known = known_parts(config, study)
+    require_own_parts(config, study, known, positive)
     parts = split_patients(
         positive,
         site_secret(config.workspace),

@@ -82,7 +82,7 @@ def test_an_interrupted_addition_leaves_nothing_behind(tmp_path: Path) -> None:
         assert _values(cache, "a", "c") == [1, 3]
 
 
-def test_an_image_is_known_by_path_identity_size_and_time() -> None:
+def test_an_image_is_known_by_path_identity_size_time_and_inode() -> None:
     header = Header._make([""] * len(Header._fields))._replace(sop_instance_uid="2.25.1")
     file = ArchiveFile(path=b"a", size_bytes=5, mtime_ns=7)
     key = CacheKey.of_image(Instance(file, header))
@@ -90,10 +90,11 @@ def test_an_image_is_known_by_path_identity_size_and_time() -> None:
     other = [
         Instance(file._replace(size_bytes=6), header),
         Instance(file._replace(mtime_ns=8), header),
+        Instance(file._replace(inode=9), header),
         Instance(file, header._replace(sop_instance_uid="2.25.2")),
     ]
     assert key.facts not in {CacheKey.of_image(instance).facts for instance in other}
-    assert key == CacheKey.of_image(Instance(file._replace(inode=9), header))
+    assert key == CacheKey.of_image(Instance(file, header._replace(kernel="other")))
 
 
 def test_compaction_keeps_runs_and_gaps_apart(tmp_path: Path) -> None:

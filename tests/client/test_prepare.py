@@ -18,7 +18,7 @@ from wardround_client.examples import Examples, cache_folder, open_examples, rea
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
 from wardround_common.errors import ArchiveError, StateError
-from wardround_common.intake_plan import CohortRule, Preprocessing
+from wardround_common.intake_plan import CohortRule, DeclaredData, Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
@@ -80,6 +80,7 @@ def test_every_file_is_counted_exactly_once(hospital: Any, new_study: NewStudy) 
     # Files of another modality are counted in the database, the text file names nobody.
     told = {reason: 1 for reason in report.refused if reason not in ("not-dicom", "other-modality")}
     assert report.refused_patients == told
+    assert report.used == report.usable == 6
     assert report.found == report.usable + sum(report.refused.values()) == 13
     assert (report.indexed, report.cohort, report.labelled) == (12, 10, 8)
 
@@ -136,6 +137,100 @@ def test_a_patient_keeps_the_part_whoever_comes_later(hospital: Any, new_study: 
     after = {fact.patient: fact.part for fact in read_example_facts(hospital.config, study)}
     assert len(after) == 52
     assert before.items() <= after.items()
+
+
+def test_other_fractions_move_nobody_who_has_a_part(hospital: Any, new_study: NewStudy) -> None:
+    config = hospital.fill(40).config
+    prepare_site(config, new_study())
+    before = {fact.patient: fact.part for fact in read_example_facts(config, new_study())}
+    other = dataclasses.replace(config, validation_fraction=0.5, test_fraction=0.1)
+    prepare_site(other, new_study())
+    after = {fact.patient: fact.part for fact in read_example_facts(other, new_study())}
+    assert after == before
+
+
+def test_two_studies_of_one_site_keep_their_own_examples(
+    hospital: Any, new_study: NewStudy
+) -> None:
+    config, first = hospital.fill(20).config, new_study()
+    second = dataclasses.replace(first, name="another study")
+    prepare_site(config, first)
+    before = read_example_facts(config, first)
+    for number in range(20, 60):
+        hospital.add(number, number % 2)
+    prepare_site(hospital.write_labels().config, second)
+    assert len(read_example_facts(config, second)) == 60
+    assert read_example_facts(config, first) == before
+    assert _images(open_examples(config, first)).shape[0] == 20
+
+
+def test_a_lost_secret_draws_no_new_split_in_silence(hospital: Any, new_study: NewStudy) -> None:
+    prepare_site(hospital.fill(12).config, new_study())
+    (hospital.config.workspace / SECRET_FILE).write_text("ef" * 32)
+    with pytest.raises(StateError, match=r"restore site\.secret"):
+        prepare_site(hospital.config, new_study())
+
+
+def test_what_a_study_declares_changes_no_pixel(
+    hospital: Any, new_study: NewStudy, decoded: list[Path]
+) -> None:
+    prepare_site(hospital.fill(3).config, new_study())
+    declared = DeclaredData(manufacturers=("Maker",))
+    prepare_site(hospital.config, new_study(cohort=CohortRule(declared=declared)))
+    assert len(decoded) == 3
+
+
+def test_a_file_put_into_anothers_place_is_decoded_anew(
+    hospital: Any, new_study: NewStudy, new_image: Any, new_picture: Any, save_image: Any
+) -> None:
+    prepare_site(hospital.fill(4).config, new_study())
+    before = _images(open_examples(hospital.config, new_study()))
+    path = hospital.archive / "000001.dcm"
+    status = path.stat()
+    other = save_image(new_image(new_picture(77), 1), hospital.archive.parent / "other.dcm")
+    assert other.stat().st_size == status.st_size
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(path)
+    prepare_site(hospital.config, new_study())
+    after = _images(open_examples(hospital.config, new_study()))
+    assert np.array_equal(after[0], before[0])
+    assert not np.array_equal(after[1], before[1])
+
+
+def test_an_archive_that_is_not_mounted_costs_nothing(
+    hospital: Any, new_study: NewStudy, decoded: list[Path]
+) -> None:
+    first = prepare_site(hospital.fill(4).config, new_study())
+    away = hospital.archive.rename(hospital.archive.with_name("away"))
+    hospital.archive.mkdir()
+    with pytest.raises(ArchiveError, match="check that it is mounted"):
+        prepare_site(hospital.config, new_study())
+    hospital.archive.rmdir()
+    away.rename(hospital.archive)
+    assert prepare_site(hospital.config, new_study()) == first
+    assert len(decoded) == 4
+
+
+def test_pixels_of_patients_who_were_taken_out_do_not_stay(
+    hospital: Any, new_study: NewStudy
+) -> None:
+    prepare_site(hospital.fill(4).config, new_study())
+    hospital.labels = hospital.labels[:1]
+    with pytest.raises(ArchiveError, match="no usable example"):
+        prepare_site(hospital.write_labels().config, new_study())
+    folder = cache_folder(hospital.config, new_study())
+    assert sum(path.stat().st_size for path in folder.glob("*.i16")) == 0
+
+
+@pytest.mark.filterwarnings("ignore:The value length")
+def test_a_long_text_of_a_header_does_not_swell_the_list(
+    hospital: Any, new_study: NewStudy
+) -> None:
+    hospital.fill(4)
+    hospital.add(9, 1, Manufacturer="M" * 5000)
+    prepare_site(hospital.write_labels().config, new_study())
+    facts = read_example_facts(hospital.config, new_study())
+    assert max(len(fact.manufacturer) for fact in facts) == 64
 
 
 def test_a_damaged_split_is_never_made_anew_in_silence(hospital: Any, new_study: NewStudy) -> None:

@@ -19,6 +19,7 @@ from tests.client.labels.test_reports import finding, references, report
 from wardround_client import intake
 from wardround_client.examples import open_examples, read_example_facts
 from wardround_client.prepare import prepare_site
+from wardround_client.quarantine import Reason
 from wardround_common.errors import ConfigError
 from wardround_common.intake_plan import (
     CohortRule,
@@ -28,6 +29,7 @@ from wardround_common.intake_plan import (
 )
 from wardround_common.site_config import DicomWeb, Intake, SiteConfig
 from wardround_common.study import Study
+from wardround_sim.traps import enhanced
 
 NewStudy = Callable[..., Study]
 GRID = VolumePreprocessing(spacing_mm=(2.5, 1, 1), shape=(8, 8, 8), window=(-1000, 1000))
@@ -93,7 +95,7 @@ def ct_study(new_study: NewStudy) -> NewStudy:
     """Makes a study of CT volumes; keyword arguments replace parts of its cohort rule."""
 
     def make(grid: VolumePreprocessing = GRID, **rule: Any) -> Study:
-        cohort = CohortRule(modalities=("CT",), **rule)
+        cohort = CohortRule(**({"modalities": ("CT",)} | rule))
         return new_study(cohort=cohort, preprocessing=Preprocessing(volume=grid))
 
     return make
@@ -143,6 +145,30 @@ def test_a_slice_that_cannot_be_read_refuses_its_volume_alone(
     assert report.refused == {"truncated": 6}
     assert report.refused_volumes == {"truncated": 1}
     assert report.found == report.used + sum(report.refused.values())
+
+
+def test_an_instance_of_several_volumes_is_used_if_one_of_them_is(
+    scans: Scans, ct_study: NewStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = next(
+        case for case in enhanced.CASES if case.name == "enhanced MR, two echoes interleaved"
+    )
+    trap.make(scans.archive, 0)
+    scans.rows.append("2.25.900,1")
+    config = scans.write_labels().config
+    whole = prepare_site(config, ct_study(modalities=("MR",)))
+    assert (whole.usable, whole.used, whole.refused) == (2, 1, {})
+    decode, plans = intake.decode_volume, []
+
+    def only_one(plan: Any, *rest: Any) -> Any:
+        plans.append(plan)
+        return Reason.CONSTANT if len(plans) == 1 else decode(plan, *rest)
+
+    monkeypatch.setattr(intake, "decode_volume", only_one)
+    other = replace(config, workspace=config.workspace / "other")
+    part = prepare_site(other, ct_study(modalities=("MR",)))
+    assert (part.usable, part.used, part.refused) == (1, 1, {})
+    assert part.refused_volumes == {"constant-image": 1}
 
 
 def test_a_study_says_how_many_slices_at_which_distance(scans: Scans, ct_study: NewStudy) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 from wardround_client.archive.reading import limits_of
 from wardround_client.archive.source import Progress, Source, Wanted
@@ -12,6 +13,7 @@ from wardround_client.index.pending import HeaderReading
 from wardround_client.index.scan import ArchiveIndex, open_index, read_folder
 from wardround_client.index.update import ScanCounts
 from wardround_client.labels.table import LabelTable
+from wardround_common.errors import ArchiveError
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
@@ -58,7 +60,11 @@ def refresh_index(
     else:
         reading = read_folder(source.root, processes=intake.processes, limits=limits)
     files = source.refresh(wanted, on_progress=on_progress)
-    return index.scan(files, reading, on_progress=on_progress)
+    first = next(files, None)
+    if first is None:
+        _require_meant(index)
+        return index.scan((), reading, on_progress=on_progress)
+    return index.scan(chain((first,), files), reading, on_progress=on_progress)
 
 
 def wanted_by(config: SiteConfig, study: Study, table: LabelTable | None) -> Wanted:
@@ -73,6 +79,13 @@ def wanted_by(config: SiteConfig, study: Study, table: LabelTable | None) -> Wan
         study_uids=frozenset(table.by_study),
         accessions=frozenset(by_accession - {""}),
     )
+
+
+def _require_meant(index: ArchiveIndex) -> None:
+    """Raises ArchiveError if an archive is empty that was not: it may not be mounted."""
+    if index.count():
+        hint = "check that it is mounted; if it is really empty, delete the index in the workspace"
+        raise ArchiveError(f"archive: got no file, expected those that the index knows; {hint}")
 
 
 def archive_name(config: SiteConfig) -> bytes:
