@@ -90,6 +90,7 @@ _CAPITALS = (
     "PresentationIntentType",
     "BurnedInAnnotation",
 )
+_AGE_CHARACTERS = 4
 _DAYS_PER_UNIT = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 
 KEYWORDS = tuple(k for k in (*_PLAIN.values(), *_SOURCES) if k != "TransferSyntaxUID")
@@ -146,8 +147,9 @@ def compose_header(texts: Texts) -> Header:
 def _age_years(texts: Texts) -> float | None:
     """Reads PatientAge (such as ``045Y``), else the time from birth to the imaging study."""
     age = texts["PatientAge"].upper()
-    if age[:-1].isascii() and age[:-1].isdigit() and age[-1] in _DAYS_PER_UNIT:
-        return float(int(age[:-1]) * _DAYS_PER_UNIT[age[-1]] / _DAYS_PER_UNIT["Y"])
+    number, short = age[:-1], len(age) <= _AGE_CHARACTERS
+    if short and number.isascii() and number.isdigit() and age[-1] in _DAYS_PER_UNIT:
+        return float(int(number) * _DAYS_PER_UNIT[age[-1]] / _DAYS_PER_UNIT["Y"])
     born, seen = _date_of(texts["PatientBirthDate"]), _date_of(texts["StudyDate"])
     if born is None or seen is None or seen < born:
         return None

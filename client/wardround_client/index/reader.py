@@ -219,7 +219,10 @@ def _header_of(dataset: FileDataset) -> Header:
         except DicomError:
             if keyword not in _DECIDE_NOTHING:
                 raise
-    return compose_header(texts)
+    try:
+        return compose_header(texts)
+    except (ValueError, ArithmeticError):  # a text that is no number, or one without end
+        raise DicomError(Reason.BROKEN_HEADER) from None
 
 
 def _number_of(dataset: Dataset, keyword: str) -> str:

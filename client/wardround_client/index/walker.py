@@ -93,7 +93,7 @@ def walk_header(path: StrOrBytesPath) -> Header | None:
         return None
     try:
         return _header_of(_find_elements(handle))
-    except (_Unusual, CutShort, UnicodeError, RecursionError, OSError, DicomError):
+    except (_Unusual, CutShort, ValueError, ArithmeticError, RecursionError, OSError, DicomError):
         return None
     finally:
         os.close(handle)

@@ -58,6 +58,8 @@ def test_bytes_become_the_same_text_as_by_pydicom(value: bytes, keyword: str) ->
         ({"PatientAge": "045Y"}, "age_years", 45.0),
         ({"PatientAge": "026W"}, "age_years", pytest.approx(0.5, abs=0.01)),
         ({"PatientAge": "Y"}, "age_years", None),
+        ({"PatientAge": "9" * 400 + "Y"}, "age_years", None),
+        ({"PatientAge": "9" * 5000 + "D"}, "age_years", None),
         (
             {"PatientBirthDate": "20000101", "StudyDate": "20100101"},
             "age_years",

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from wardround_client.index import reader
-from wardround_client.index.reader import open_dataset, parse_header, read_below, read_header
+from wardround_client.index import reader, walker
+from wardround_client.index.reader import (
+    open_dataset,
+    parse_header,
+    quiet,
+    read_below,
+    read_header,
+)
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
@@ -96,6 +102,34 @@ def test_want_of_memory_is_no_fault_of_the_file(
     monkeypatch.setattr(reader, "read_partial", want)
     with pytest.raises(MemoryError):
         parse_header(path)
+
+
+@pytest.mark.parametrize("error", [OverflowError, ValueError])
+def test_a_value_that_cannot_be_interpreted_costs_its_file_alone(
+    tmp_path: Path,
+    new_image: Make,
+    new_picture: Picture,
+    save_image: Save,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    path = save_image(new_image(new_picture()), tmp_path / "a")
+    for module in (reader, walker):
+        monkeypatch.setattr(module, "compose_header", fail)
+    assert _reason(path) == Reason.BROKEN_HEADER
+
+
+def test_an_age_without_end_counts_as_absent(
+    tmp_path: Path, new_image: Make, new_picture: Picture, save_image: Save
+) -> None:
+    with quiet():
+        image = new_image(new_picture(), PatientAge="9" * 5000 + "Y")
+        path = save_image(image, tmp_path / "a")
+    assert read_header(path).age_years is None
+    assert parse_header(path).age_years is None
 
 
 def test_a_file_below_a_root_gives_its_header_or_a_reason(
