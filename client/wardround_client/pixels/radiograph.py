@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
 
+from wardround_client.index.reader import text_of
 from wardround_client.pixels.luts import modality_values, voi_values
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
@@ -46,7 +47,7 @@ def model_pixels(
         DicomError: A LUT is broken, or the image shows nothing.
     """
     shown = voi_values(dataset, modality_values(dataset, stored))
-    if dataset.PhotometricInterpretation.strip().upper() == "MONOCHROME1":
+    if text_of(dataset, "PhotometricInterpretation").upper() == "MONOCHROME1":
         np.negative(shown, out=shown)
     return standardise(shown, valid, preprocessing)
 

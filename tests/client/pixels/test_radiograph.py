@@ -141,3 +141,14 @@ def test_brightness_and_contrast_do_not_matter(scale: float, offset: float) -> N
     moved = (image * scale + offset).astype(np.float32)
     if scale > abs(offset) * 1e-3:
         assert np.abs(standardise(moved, valid, PAD) - first).max() < SCALE // 50
+
+
+def test_polarity_in_an_unusual_representation_is_read(
+    new_image: Callable[..., Dataset], new_picture: Any
+) -> None:
+    pixels = new_picture(3)
+    usual = new_image(pixels, PhotometricInterpretation="MONOCHROME1")
+    named = new_image(pixels, PhotometricInterpretation=None)
+    named.add_new("PhotometricInterpretation", "PN", "MONOCHROME1")
+    first, second = (model_pixels(image, pixels, None, STRETCH) for image in (usual, named))
+    assert np.array_equal(first, second)
