@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Outcome = Literal["result", "memory", "error"]
-"""What a worker's answer is: a result, nothing for want of memory, or the class of an exception."""
+"""What a worker's answer is: a result, or nothing, for want of memory or by any other exception."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -105,7 +105,7 @@ def _answer(function: Callable[[Any], Any], packed: bytes) -> Buffer:
         value = function(reduction.ForkingPickler.loads(packed))
         return reduction.ForkingPickler.dumps((outcome, value))
     except MemoryError:
-        outcome, value = "memory", None
-    except Exception as error:  # the work's own mistake; its text may quote a patient's data
-        outcome, value = "error", type(error).__name__
-    return reduction.ForkingPickler.dumps((outcome, value))
+        outcome = "memory"
+    except Exception:  # a mistake of ours, found by one file; its text may quote a patient's data
+        outcome = "error"
+    return reduction.ForkingPickler.dumps((outcome, None))

@@ -235,6 +235,11 @@ class Reason(StrEnum):
         "Reading needed more memory than intake.decode_memory_gb.",
         "Raise intake.decode_memory_gb if the image is large; otherwise export it again.",
     )
+    READ_FAILED = (
+        "read-failed",
+        "Reading raised an error that wardround did not expect; the other files went on.",
+        "Report it as a bug, with the output of `wardround-site archive explain` for the file.",
+    )
     # Volumes
     NO_GEOMETRY = (
         "no-geometry",

@@ -2,8 +2,8 @@
 
 Decoders are libraries in C that foreign files make crash, hang or ask for all memory there is. An
 item that does so costs itself and one worker; the others, and this process, go on. What becomes
-of an item depends on nothing that came before it: where a worker that had worked before crashes
-or runs out of memory, a fresh one tries the item again.
+of an item depends on nothing that came before it: where a worker that had worked before crashes,
+runs out of memory or fails otherwise, a fresh one tries the item again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _WINDOW = 4
 _SMALL_BYTES = 1 << 14
 """An item of this size fits into a pipe that nobody reads yet."""
 _END_SECONDS = 10.0
+_FAILURES = {"memory": Reason.DECODER_MEMORY, "error": Reason.READ_FAILED}
+"""What a worker answers instead of a result, see `wardround_client.nursery`."""
 _ENVIRONMENT = {
     # Workers share the processor by being many; threads of each would only get in the way.
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1",
@@ -71,10 +73,12 @@ def run_guarded(
 
     Yields:
         The item, and its result or the reason for having none: `Reason.DECODER_CRASHED`,
-        `Reason.DECODER_TIMEOUT` or `Reason.DECODER_MEMORY`.
+        `Reason.DECODER_TIMEOUT`, `Reason.DECODER_MEMORY`, or `Reason.READ_FAILED` where the
+        function raised anything else or returned what cannot be pickled. Without processes such
+        an exception is raised here, for tests and simulations to see.
 
     Raises:
-        RuntimeError: The function raised; only the exception's class is named.
+        RuntimeError: The function cannot be imported; only the exception's class is named.
         StateError: The system does not let processes be started.
     """
     if processes == 0:
@@ -191,10 +195,8 @@ class _Crew(Generic[T]):
         except (EOFError, OSError):
             self._lose(worker, Reason.DECODER_CRASHED)
             return
-        if outcome == "error":
-            raise RuntimeError(f"the function given to run_guarded raised {value}")
-        if outcome == "memory":
-            self._lose(worker, Reason.DECODER_MEMORY)
+        if outcome in _FAILURES:
+            self._lose(worker, _FAILURES[outcome])
             return
         worker.tasks.popleft().finish(value)
         worker.fresh, worker.deadline_s = False, time.monotonic() + self.seconds

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +54,28 @@ def misbehave(what: str) -> str | NDArray[np.uint8]:
     return what
 
 
+class Unimportable:
+    """A function that a worker cannot have."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return misbehave, ("raise",)
+
+
+def fail_when_used(number: int) -> int:
+    """Raises on every second item of a process."""
+    KEPT.append(b"")
+    if len(KEPT) == 2:
+        raise ValueError
+    return number
+
+
+def core_limit(_: int) -> tuple[int, int]:
+    return resource.getrlimit(resource.RLIMIT_CORE)
+
+
 def leak(number: int) -> int:
     """Keeps 100 MB of every item, as a leaking library would."""
     KEPT.append(bytes(100_000_000))
@@ -80,11 +104,20 @@ def double_all(count: int) -> list[int | Reason]:
 
 
 def is_running(process: int) -> bool:
+    """Tells whether a process goes on; one that ended may wait for init to take note."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return status_of(process)[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+
+
+def parent_of(process: int) -> int:
+    return int(status_of(process)[1])
+
+
+def status_of(process: int) -> list[str]:
+    """State and parent, see proc_pid_stat(5)."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
 
 
 def wait_until_gone(processes: list[int]) -> bool:
@@ -106,6 +139,8 @@ def test_results_come_in_the_order_of_the_items(processes: int) -> None:
         ("segfault", Reason.DECODER_CRASHED),
         ("exit", Reason.DECODER_CRASHED),
         ("bomb", Reason.DECODER_MEMORY),
+        ("raise", Reason.READ_FAILED),
+        ("unpicklable", Reason.READ_FAILED),
         ("hang", Reason.DECODER_TIMEOUT),
     ],
 )
@@ -119,8 +154,9 @@ def test_an_item_that_ends_its_worker_costs_only_itself(what: str, reason: Reaso
 def test_what_came_before_changes_no_outcome() -> None:
     leaked = list(run_guarded(leak, range(5), processes=1, limits=LIMITS))
     assert leaked == [(number, number) for number in range(5)]
-    crashed = list(run_guarded(crash_when_used, range(5), processes=1, limits=LIMITS))
-    assert crashed == [(number, number) for number in range(5)]
+    for function in (crash_when_used, fail_when_used):
+        found = list(run_guarded(function, range(5), processes=1, limits=LIMITS))
+        assert found == [(number, number) for number in range(5)]
 
 
 def test_large_results_travel_whole() -> None:
@@ -139,11 +175,14 @@ def test_libraries_print_into_nothing(capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("what", ["raise", "unpicklable"])
-def test_the_functions_own_mistake_is_raised_by_its_class_alone(what: str) -> None:
-    with pytest.raises(RuntimeError, match="raised") as caught:
-        list(run_guarded(misbehave, [what], processes=1, limits=LIMITS))
-    assert "Phileak" not in str(caught.value)
+def test_without_processes_the_functions_mistake_is_raised() -> None:
+    with pytest.raises(ValueError, match="Phileak"):
+        list(run_guarded(misbehave, ["raise"], processes=0, limits=LIMITS))
+
+
+def test_a_function_that_cannot_be_imported_is_named_by_its_errors_class_alone() -> None:
+    with pytest.raises(RuntimeError, match="raised ValueError$") as caught:
+        list(run_guarded(Unimportable(), [1], processes=1, limits=LIMITS))
     assert caught.value.__cause__ is None
 
 
@@ -171,6 +210,27 @@ def test_closing_the_iterator_ends_every_worker(tmp_path: Path) -> None:
     workers = [int(path.read_text()) for path in tmp_path.iterdir()]
     found.close()  # type: ignore[attr-defined]
     assert not any(is_running(process) for process in workers)
+
+
+def test_workers_end_with_the_process_they_are_forked_from(tmp_path: Path) -> None:
+    items = [0, 1, 2]
+    found = run_guarded(partial(write_pid, tmp_path), items, processes=3, limits=LIMITS)
+    assert next(found) == (0, 0)
+    while len(list(tmp_path.glob("*.pid"))) < 3:
+        time.sleep(0.02)
+    workers = [int(path.read_text()) for path in tmp_path.iterdir()]
+    (nursery,) = {parent_of(process) for process in workers}
+    os.kill(nursery, signal.SIGKILL)
+    assert wait_until_gone(workers)
+    found.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_CORE)[1] == 0, reason="no process here may leave one"
+)
+def test_a_worker_leaves_no_core_file() -> None:
+    ((_, limit),) = run_guarded(core_limit, [1], processes=1, limits=LIMITS)
+    assert limit == (0, 0)
 
 
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
