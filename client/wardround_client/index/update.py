@@ -12,6 +12,7 @@ of the index as well. Memory does not grow with the archive: rows are compared p
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -33,8 +34,10 @@ _RETRIED = frozenset(
         Reason.NOT_REGULAR,
         Reason.UNREADABLE,
         Reason.CHANGED,
+        Reason.DECODER_CRASHED,
         Reason.DECODER_TIMEOUT,
         Reason.DECODER_MEMORY,
+        Reason.READ_FAILED,
         Reason.NOT_RETRIEVED,
     }
 )
@@ -59,11 +62,11 @@ _FIND_MOVED = """
     ON gone.inode = file.inode AND gone.size_bytes = file.size_bytes
     AND gone.mtime_ns = file.mtime_ns
     WHERE is_new AND file.inode != 0 AND gone.id NOT IN (SELECT id FROM pending)
-    AND file.mtime_ns % 1000000000 != 0
+    AND file.mtime_ns % 1000000000 != 0 AND gone.id NOT IN (SELECT id FROM file WHERE reason IN
+    (SELECT value FROM json_each(?)))
 """
 """Whole seconds tell too little: an archive unpacked anew has many files of one size and time,
-and inodes are used again."""
-
+and inodes are used again. What is to be tried again is read at its new place as a new file."""
 
 _MOVE = """
     UPDATE file SET (folder, name) = (SELECT folder, name FROM moved WHERE old = file.id)
@@ -254,7 +257,7 @@ class _Comparison:
         run = self._connection.execute
         run(_NOTE_GONE_FOLDERS)
         (gone,) = run("SELECT count(*) FROM gone").fetchone()
-        moved = run(_FIND_MOVED).rowcount if gone else 0
+        moved = run(_FIND_MOVED, (json.dumps(sorted(_RETRIED)),)).rowcount if gone else 0
         for table in ("pending", "file"):
             run(f"DELETE FROM {table} WHERE id IN (SELECT new FROM moved)")  # noqa: S608
         run(_MOVE)

@@ -173,11 +173,36 @@ def test_a_file_moved_onto_another_one_changes_it(hospital: Any, desk: Desk) -> 
     assert [i.header.patient_id for i in desk.content()[0]] == ["MRNPHI000001"]
 
 
-def test_what_may_be_readable_later_is_tried_again(hospital: Any, desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.UNREADABLE,
+        Reason.DECODER_CRASHED,
+        Reason.DECODER_TIMEOUT,
+        Reason.DECODER_MEMORY,
+        Reason.READ_FAILED,
+    ],
+)
+def test_what_may_be_readable_later_is_tried_again(
+    hospital: Any, desk: Desk, reason: Reason
+) -> None:
     hospital.fill(2)
-    assert desk.scan(read=lambda path: Reason.UNREADABLE) == {"new": 2, "refused": 2}
+    assert desk.scan(read=lambda path: reason) == {"new": 2, "refused": 2}
     assert desk.scan() == {"unchanged": 2}
     assert len(desk.content()[0]) == 2
+
+
+def test_what_may_be_readable_later_is_tried_again_where_it_moved(desk: Desk) -> None:
+    def scan(path: bytes, found: Reason) -> ScanCounts:
+        reading = HeaderReading(read=lambda _: found, processes=0, limits=LIMITS)
+        return index.scan([ArchiveFile(path, 9, 1_000_000_001, 7)], reading)
+
+    with desk.index() as index:
+        scan(b"first", Reason.DECODER_TIMEOUT)
+        assert scan(b"second", Reason.NOT_DICOM) == ScanCounts(new=1, deleted=1, refused=1)
+        assert index.find(b"second") is Reason.NOT_DICOM
+        assert scan(b"third", Reason.UNREADABLE) == ScanCounts(moved=1, refused=1)
+        assert index.find(b"third") is Reason.NOT_DICOM
 
 
 def test_a_scan_reports_how_far_it_is(hospital: Any, desk: Desk) -> None:
@@ -207,7 +232,8 @@ def test_a_file_that_ends_its_worker_costs_no_other(hospital: Any, desk: Desk) -
     instances, refused = desk.content()
     assert len(instances) == 4
     assert refused == {Reason.DECODER_CRASHED: [b"crash.dcm"]}
-    assert desk.scan() == {"unchanged": 5, "refused": 1}
+    assert desk.scan() == {"unchanged": 5}
+    assert desk.opened == [b"crash.dcm"]
 
 
 @pytest.mark.parametrize("processes", [0, 2])
