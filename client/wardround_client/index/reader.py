@@ -229,6 +229,8 @@ def _number_of(dataset: Dataset, keyword: str) -> str:
     """Reads a number as it is written, so that a broken one is still told from an absent one."""
     try:
         element = dataset.get_item(TAG_OF[keyword])
+    except MemoryError:
+        raise
     except Exception:  # an empty value is converted here, whatever its representation
         raise DicomError(Reason.BROKEN_HEADER) from None
     if isinstance(element, RawDataElement) and element.VR in _AS_TEXT:
@@ -247,6 +249,8 @@ def text_of(dataset: Dataset, keyword: str) -> str:
         if value is None:
             return ""
         parts = [str(part).strip(" \0") for part in value] if _is_many(value) else [str(value)]
+    except MemoryError:
+        raise
     except Exception:  # wrong VRs raise here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
     return unicodedata.normalize("NFC", "\\".join(parts)).strip(" \0\t\r\n")

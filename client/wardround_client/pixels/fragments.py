@@ -78,6 +78,8 @@ def _starts(
         return [0]
     try:
         extended = dataset.get("ExtendedOffsetTable")
+    except MemoryError:
+        raise
     except Exception:  # a wrong VR raises here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
     if extended:

@@ -71,6 +71,8 @@ def pixel_bytes(dataset: FileDataset) -> bytes | memoryview:
     try:
         value = dataset.get("PixelData")
         floats = value is None and any(f"{kind}PixelData" in dataset for kind in _FLOATS)
+    except MemoryError:
+        raise
     except Exception:  # a wrong VR raises here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
     if isinstance(value, bytes | memoryview) and len(value):
@@ -86,6 +88,8 @@ def number_of(dataset: FileDataset, keyword: str, absent: int) -> int:
     """
     try:
         value = dataset.get(keyword)
+    except MemoryError:
+        raise
     except Exception:  # a wrong VR raises here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
     if type(value) is int:  # as nearly always; the rest takes much longer

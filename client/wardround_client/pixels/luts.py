@@ -42,7 +42,7 @@ def modality_values(dataset: FileDataset, stored: NDArray[Any], *, frame: int = 
         if item:
             return _look_up(dataset, item[0], stored, signed=int(dataset.PixelRepresentation))
         slope, intercept = _rescale_of(dataset, frame)
-    except DicomError:
+    except (MemoryError, DicomError):
         raise
     except Exception:  # wrong elements raise in many ways, also lazily
         raise DicomError(Reason.BROKEN_LUT) from None

@@ -86,6 +86,8 @@ def valid_mask(
         limit = dataset.get("PixelPaddingRangeLimit")
         bits = layout.bits_allocated
         ends = [_signed(int(v), bits, layout) for v in (value, value if limit is None else limit)]
+    except MemoryError:
+        raise
     except Exception:  # wrong VRs raise here, in many ways
         raise DicomError(Reason.BROKEN_HEADER) from None
     least = -1 << (layout.bits_stored - 1) if layout.signed else 0

@@ -99,9 +99,10 @@ def test_want_of_memory_is_no_fault_of_the_file(
         raise MemoryError
 
     path = save_image(new_image(new_picture()), tmp_path / "a")
-    monkeypatch.setattr(reader, "read_partial", want)
-    with pytest.raises(MemoryError):
-        parse_header(path)
+    for place, name in ((Dataset, "get_item"), (reader, "read_partial")):
+        monkeypatch.setattr(place, name, want)
+        with pytest.raises(MemoryError):
+            parse_header(path)
 
 
 @pytest.mark.parametrize("error", [OverflowError, ValueError])
