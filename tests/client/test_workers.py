@@ -181,7 +181,7 @@ def test_without_processes_the_functions_mistake_is_raised() -> None:
 
 
 def test_a_function_that_cannot_be_imported_is_named_by_its_errors_class_alone() -> None:
-    with pytest.raises(RuntimeError, match="raised ValueError$") as caught:
+    with pytest.raises(RuntimeError, match=r"raised ValueError$") as caught:
         list(run_guarded(Unimportable(), [1], processes=1, limits=LIMITS))
     assert caught.value.__cause__ is None
 

@@ -17,6 +17,7 @@ from pydicom import uid
 from pydicom.dataset import FileDataset
 from xxhash import xxh3_128
 
+from wardround_client.index.header import Instance
 from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.pixels.codecs import decode_frame
 from wardround_client.pixels.fragments import split_frames
@@ -25,6 +26,7 @@ from wardround_client.pixels.luts import modality_values
 from wardround_client.pixels.plain import read_plain
 from wardround_client.pixels.radiograph import model_pixels
 from wardround_client.pixels.stored import codec_values, packed_values, valid_mask
+from wardround_client.pixels.unchanged import unchanged
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import Preprocessing
@@ -48,7 +50,8 @@ class DecodedImage:
     pixels: NDArray[np.int16]
     """int16, the shape of the model's input; one unit of it is `radiograph.SCALE` steps."""
     digest: str
-    """Digest of the decoded stored values and their shape; equal for copies of one image."""
+    """Of what is stored and of what the model sees; equal for copies of one image, and only then
+    do they train alike. A copy of other window or rescale is another image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,11 @@ class RescaledFrames:
 
 
 def decode_file(
-    path: Path, preprocessing: Preprocessing, *, sop_instance_uid: str
+    path: Path,
+    preprocessing: Preprocessing,
+    *,
+    sop_instance_uid: str,
+    instance: Instance | None = None,
 ) -> DecodedImage | Reason:
     """Decodes a single grey image and prepares it for the model, or says why it cannot.
 
@@ -84,9 +91,10 @@ def decode_file(
         path: The file.
         preprocessing: Size and fit of the study.
         sop_instance_uid: What the index knows the file by; another one means it was replaced.
+        instance: What else the index knows of the file; it must still be so.
     """
     try:
-        with quiet(), np.errstate(all="ignore"):
+        with unchanged(path, instance), quiet(), np.errstate(all="ignore"):
             dataset = _open(path, sop_instance_uid)
             layout = layout_of(dataset)
             if layout.frames > 1:
@@ -95,7 +103,7 @@ def decode_file(
             pixels = model_pixels(dataset, values, valid, preprocessing)
     except DicomError as error:
         return Reason(error.reason)
-    return DecodedImage(pixels=pixels, digest=digest_of(values))
+    return DecodedImage(pixels=pixels, digest=_digest_of_both(values, pixels))
 
 
 def decode_frames(
@@ -154,6 +162,11 @@ def digest_of(values: NDArray[Any]) -> str:
     content = xxh3_128(repr(values.shape).encode())
     content.update(np.ascontiguousarray(values, kind).data)
     return content.hexdigest()
+
+
+def _digest_of_both(stored: NDArray[Any], seen: NDArray[np.int16]) -> str:
+    """Digest of stored values and of the model's input that window and rescale made of them."""
+    return xxh3_128(f"{digest_of(stored)} {digest_of(seen)}".encode()).hexdigest()
 
 
 def _open(path: Path, sop_instance_uid: str) -> FileDataset:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from wardround_client.archive.files import ArchiveFile
 from wardround_client.index import reader
-from wardround_client.pixels import codecs
+from wardround_client.index.header import Instance
+from wardround_client.pixels import codecs, decode, layout, luts
 from wardround_client.pixels import plain as plain_files
 from wardround_client.pixels.decode import DecodedImage, decode_file
+from wardround_client.pixels.fragments import split_frames
 from wardround_client.pixels.layout import Layout
-from wardround_client.pixels.stored import codec_values
+from wardround_client.pixels.stored import codec_values, valid_mask
 from wardround_client.quarantine import Reason
+from wardround_common.errors import DicomError
 from wardround_common.intake_plan import Preprocessing
 
 SMALL = Preprocessing(rows=24, columns=24)
@@ -210,6 +215,123 @@ def test_a_file_replaced_since_the_scan_is_not_used(
     path = save_image(plain(), tmp_path / "a.dcm")
     assert decode_file(path, SMALL, sop_instance_uid="2.25.9") == Reason.CHANGED
     assert decode_file(tmp_path / "gone", SMALL, sop_instance_uid="1") == Reason.UNREADABLE
+
+
+@pytest.fixture
+def known(tmp_path: Path, plain: Make, save_image: Save) -> Instance:
+    """A file as the index knows it."""
+    return _instance(save_image(plain(), tmp_path / "a.dcm"))
+
+
+def _instance(path: Path) -> Instance:
+    status = path.stat()
+    file = ArchiveFile(os.fsencode(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    return Instance(file=file, header=reader.read_header(path))
+
+
+def _decode(instance: Instance) -> DecodedImage | Reason:
+    path, uid = Path(os.fsdecode(instance.path)), instance.header.sop_instance_uid
+    return decode_file(path, SMALL, sop_instance_uid=uid, instance=instance)
+
+
+def test_a_file_that_is_as_the_index_knows_it_is_decoded(known: Instance) -> None:
+    assert isinstance(_decode(known), DecodedImage)
+
+
+def test_another_patients_file_of_the_same_uid_is_not_used(
+    known: Instance, plain: Make, save_image: Save
+) -> None:
+    path = save_image(plain(PatientID="MRNPHI999999"), Path(os.fsdecode(known.path)))
+    assert path.stat().st_size == known.file.size_bytes
+    assert _decode(known) == Reason.CHANGED
+    os.utime(path, ns=(known.file.mtime_ns, known.file.mtime_ns))
+    assert _decode(known) == Reason.CHANGED  # for its header differs
+    path.unlink()
+    assert _decode(known) == Reason.UNREADABLE
+
+
+def test_a_file_that_differs_in_size_or_time_alone_is_not_used(known: Instance) -> None:
+    for changes in ({"size_bytes": 1}, {"mtime_ns": 1}):
+        assert _decode(known._replace(file=known.file._replace(**changes))) == Reason.CHANGED
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_not_used(
+    known: Instance, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def change(*given: Any) -> Any:
+        os.utime(os.fsdecode(known.path), ns=(1, 1))
+        return layout.layout_of(*given) if not fails else refuse()
+
+    def refuse() -> None:
+        raise DicomError(Reason.TRUNCATED)
+
+    monkeypatch.setattr(decode, "layout_of", change)
+    assert _decode(known) == Reason.CHANGED
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"WindowCenter": 1800, "WindowWidth": 600}, {"RescaleSlope": -1, "RescaleIntercept": 4095}],
+)
+def test_a_copy_that_is_shown_otherwise_has_another_digest(
+    decoded: Decode, plain: Make, elements: dict[str, Any]
+) -> None:
+    first, second = decoded(plain()), decoded(plain(**elements))
+    assert isinstance(first, DecodedImage) and isinstance(second, DecodedImage)
+    assert first.digest != second.digest
+
+
+def test_copies_that_differ_where_the_model_does_not_look_have_other_digests(
+    decoded: Decode, plain: Make, new_picture: Any
+) -> None:
+    shown = {"WindowCenter": 100, "WindowWidth": 100}
+    pixels = new_picture(3)
+    pixels[:20], pixels[20:] = 10, 3000
+    brighter = np.where(pixels == 3000, 3001, 10).astype(np.uint16)
+    first = decoded(plain(PixelData=pixels.tobytes(), **shown))
+    second = decoded(plain(PixelData=brighter.tobytes(), **shown))
+    assert isinstance(first, DecodedImage) and isinstance(second, DecodedImage)
+    assert np.array_equal(first.pixels, second.pixels)
+    assert first.digest != second.digest
+
+
+def test_a_decoder_that_gives_another_shape_is_refused(
+    decoded: Decode, plain: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = plain()
+    image.compress(JPEG2000Lossless, generate_instance_uid=False)
+    monkeypatch.setattr(codecs, "_decode", lambda *_: np.zeros((32, 40), np.uint16))
+    assert decoded(image) == Reason.SIZE_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("keyword", "read"),
+    [
+        ("PatientID", lambda image: reader.text_of(image, "PatientID")),
+        ("Rows", layout.layout_of),
+        ("PixelData", layout.layout_of),
+        ("ModalityLUTSequence", lambda image: luts.modality_values(image, np.zeros(1))),
+        ("VOILUTSequence", lambda image: luts.voi_values(image, np.zeros(1, np.float32))),
+        ("PixelPaddingValue", lambda image: valid_mask(image, _layout(), np.zeros(1), None)),
+        ("ExtendedOffsetTable", lambda image: split_frames(image, 2)),
+    ],
+)
+def test_want_of_memory_is_no_fault_of_the_image(
+    plain: Make, monkeypatch: pytest.MonkeyPatch, keyword: str, read: Callable[[Dataset], Any]
+) -> None:
+    get, image = Dataset.get, plain()
+    if keyword == "ExtendedOffsetTable":
+        image.PixelData = encapsulate([b"1234", b"5678"])
+
+    def want(dataset: Dataset, key: Any, *default: Any) -> Any:
+        if key == keyword:
+            raise MemoryError
+        return get(dataset, key, *default)
+
+    monkeypatch.setattr(Dataset, "get", want)
+    with pytest.raises(MemoryError):
+        read(image)
 
 
 def test_a_transfer_syntax_of_two_values_is_a_broken_header(
