@@ -35,6 +35,10 @@ _FILES = "folder CROSS JOIN file ON file.folder = folder.id LEFT JOIN header ON 
 """In this order, so that rows come in order of their paths and nothing has to be sorted."""
 
 _COLUMNS = "folder.path, file.name, size_bytes, mtime_ns, inode, reason, header.*"
+_WITH_AND_WITHOUT_ISSUER = """
+    SELECT patient_id, max(issuer) FROM header WHERE patient_id != '' GROUP BY patient_id
+    HAVING min(issuer) = ''
+"""
 _GROUPS = ("modality", "sop_class_uid", "transfer_syntax", "manufacturer", "model_name", "kernel")
 
 
@@ -152,6 +156,19 @@ class ArchiveIndex:
         """StudyInstanceUIDs whose instances name several patients."""
         patients = "SELECT DISTINCT study_uid, patient_id, issuer FROM header"
         return self._repeated("study_uid", patients)
+
+    def issuers(self) -> dict[str, str]:
+        """Whose PatientIDs stand both alone and with one IssuerOfPatientID: ID to issuer.
+
+        The same device may name the issuer or not, and the patient is one.
+        """
+        one = f"{_WITH_AND_WITHOUT_ISSUER} AND min(nullif(issuer, '')) = max(issuer)"
+        return dict(self._connection.execute(one).fetchall())
+
+    def ambiguous_patients(self) -> frozenset[str]:
+        """PatientIDs that stand alone and with several issuers: nobody knows whose they are."""
+        several = f"{_WITH_AND_WITHOUT_ISSUER} AND min(nullif(issuer, '')) < max(issuer)"
+        return frozenset(patient for patient, _ in self._connection.execute(several))
 
     def disputed_uids(self) -> frozenset[str]:
         """SOPInstanceUIDs of which several files have different headers."""

@@ -98,6 +98,19 @@ def test_contradictions_are_found_over_the_whole_archive(hospital: Any, desk: De
         assert index.disputed_uids() == frozenset()
 
 
+def test_the_issuer_of_a_patient_number_that_also_stands_alone_is_found(
+    hospital: Any, desk: Desk
+) -> None:
+    named = [("ONE", ""), ("ONE", "A"), ("ONE", "A"), ("TWO", ""), ("TWO", "A"), ("TWO", "B")]
+    named += [("APART", "A"), ("APART", "B"), ("ALONE", ""), ("ISSUED", "A"), ("", ""), ("", "A")]
+    for number, (patient, issuer) in enumerate(named):
+        hospital.add(number, PatientID=patient, IssuerOfPatientID=issuer)
+    desk.scan()
+    with desk.index() as index:
+        assert index.issuers() == {"ONE": "A"}
+        assert index.ambiguous_patients() == {"TWO"}
+
+
 def test_a_summary_counts_patients_studies_and_groups(hospital: Any, desk: Desk) -> None:
     hospital.add(1, Modality="CT", PatientID="P", Manufacturer="A")
     hospital.add(2, Modality="CT", PatientID="P", Manufacturer="B")
