@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
+import sys
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid
@@ -20,6 +21,9 @@ STUDY_COLUMN = "StudyInstanceUID"
 ACCESSION_COLUMN = "AccessionNumber"
 MAXIMUM_FILE_BYTES = 1 << 28
 _SEPARATORS = (",", ";", "\t")
+
+RowNumbers: TypeAlias = Mapping[str, int | list[int]]
+"""Key to the number of its row, or of several; nearly always one, and a set takes 200 bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +40,14 @@ class LabelTable:
     """All rows of a label file, found by either key."""
 
     rows: tuple[LabelRow, ...]
-    by_study: Mapping[str, frozenset[int]]
-    """StudyInstanceUID to the numbers of its rows."""
-    by_accession: Mapping[str, frozenset[int]]
-    """AccessionNumber to the numbers of its rows."""
+    by_study: RowNumbers
+    """By StudyInstanceUID."""
+    by_accession: RowNumbers
+    """By AccessionNumber."""
 
     def rows_of(self, study_uid: str, accession: str) -> tuple[frozenset[int], frozenset[int]]:
         """Numbers of the rows that name an imaging study by UID, and by accession number."""
-        by_accession = self.by_accession.get(accession, frozenset()) if accession else frozenset()
-        return self.by_study.get(study_uid, frozenset()), by_accession
+        return _numbers(self.by_study, study_uid), _numbers(self.by_accession, accession)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +79,7 @@ class TableLabels:
         """Rows that name no imaging study of the series ``seen``."""
         used: set[int] = set()
         for study_uid, accession in {(one.study_uid, one.accession) for one in seen}:
-            used = used.union(*self.table.rows_of(study_uid, accession))
+            used.update(*self.table.rows_of(study_uid, accession))
         return len(self.table.rows) - len(used)
 
 
@@ -97,11 +100,11 @@ def read_labels(path: Path, label_column: str) -> LabelTable:
     except csv.Error:
         hint = "check its quotation marks"
         raise ArchiveError(f"labels {path}: line {reader.line_num}: is no CSV; {hint}") from None
-    by_study, by_accession = defaultdict(set), defaultdict(set)
-    for number, row in enumerate(rows):
-        by_study[row.study_uid].add(number)
-        by_accession[row.accession].add(number)
-    return LabelTable(rows=rows, by_study=_frozen(by_study), by_accession=_frozen(by_accession))
+    return LabelTable(
+        rows=rows,
+        by_study=_by_key(row.study_uid for row in rows),
+        by_accession=_by_key(row.accession for row in rows),
+    )
 
 
 def find_label(
@@ -187,10 +190,24 @@ def _row_of(values: Mapping[str, str | None], label_column: str) -> LabelRow:
     return LabelRow(
         study_uid=(values.get(STUDY_COLUMN) or "").strip(),
         accession=(values.get(ACCESSION_COLUMN) or "").strip(),
-        label=(values.get(label_column) or "").strip(),
+        label=sys.intern((values.get(label_column) or "").strip()),  # few, many times
     )
 
 
-def _frozen(index: Mapping[str, Iterable[int]]) -> dict[str, frozenset[int]]:
-    """Makes the row sets immutable and forgets the empty key."""
-    return {key: frozenset(numbers) for key, numbers in index.items() if key}
+def _by_key(keys: Iterable[str]) -> RowNumbers:
+    """The rows of each key, but for the empty one."""
+    found: dict[str, int | list[int]] = {}
+    for number, key in enumerate(keys):
+        if not key:
+            continue
+        known = found.setdefault(key, number)
+        if isinstance(known, list):
+            known.append(number)
+        elif known != number:
+            found[key] = [known, number]
+    return found
+
+
+def _numbers(rows: RowNumbers, key: str) -> frozenset[int]:
+    found = rows.get(key, [])
+    return frozenset(found if isinstance(found, list) else [found])

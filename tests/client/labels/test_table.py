@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,32 @@ def test_a_label_file_answers_like_every_other_source(tmp_path: Path) -> None:
     assert (labels.of(first), labels.of(shared)) == (1, Reason.ACCESSION_SHARED)
     seen = [SeenSeries.of(one.header) for one in (first, shared)]
     assert (labels.entries, labels.unused(seen), labels.unused([])) == (3, 1, 3)
+
+
+def test_a_large_label_file_takes_little_time_and_memory(tmp_path: Path) -> None:
+    path, count = tmp_path / "labels.csv", 40_000
+    studies = [(f"1.2.840.113619.2.55.3.{number:040}", f"A{number:010}") for number in range(count)]
+    rows = (f"{study_uid},{accession},10" for study_uid, accession in studies)
+    path.write_text("\n".join([HEADER, *rows]), encoding="utf-8")
+    tracemalloc.start()
+    table = read_labels(path, "label")
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes / count < 600
+    labels = TableLabels(table=table, classes=11, shared=frozenset())
+    header = instance("i1").header
+    seen = [
+        SeenSeries.of(header._replace(study_uid=study_uid, accession=accession))
+        for study_uid, accession in studies
+    ]
+    start = time.process_time()
+    assert labels.unused(seen) == 0
+    assert time.process_time() - start < 3  # rows times rows would take a minute
+
+
+def test_every_row_of_a_key_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join([HEADER, "u,,1", "u,a,1", ",,1", "u,a,1"]), encoding="utf-8")
+    table = read_labels(path, "label")
+    assert table.rows_of("u", "a") == (frozenset({0, 1, 3}), frozenset({1, 3}))
+    assert table.rows_of("", "") == (frozenset(), frozenset())
