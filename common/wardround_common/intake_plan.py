@@ -94,6 +94,8 @@ class CohortRule:
 
     def __post_init__(self) -> None:
         require(bool(self.modalities), "modalities", self.modalities, "at least one, such as DX")
+        types = self.excluded_image_types
+        require(all(t.strip() for t in types), "excluded_image_types", types, "no empty text")
         require(self.minimum_slices >= 1, "minimum_slices", self.minimum_slices, "1 or more")
         require_range("slice_spacing_mm", self.slice_spacing_mm, least=0.01)
 

@@ -220,6 +220,7 @@ def test_a_study_that_cannot_be_meant_is_refused(change: dict[str, Any], expecte
     [
         (Task, {"classes": ("one",)}),
         (CohortRule, {"modalities": ()}),
+        (CohortRule, {"excluded_image_types": ("LOCALIZER", " ")}),
         (CohortRule, {"minimum_slices": 0}),
         (CohortRule, {"slice_spacing_mm": (5.0, 1.0)}),
         (CohortRule, {"slice_spacing_mm": (0.0, 1.0)}),
