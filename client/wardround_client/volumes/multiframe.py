@@ -62,13 +62,14 @@ def read_frames(
             dataset = open_dataset(open_file(instance.path), tags=_TAGS)
             if text_of(dataset, "SOPInstanceUID") != instance.header.sop_instance_uid:
                 return Reason.CHANGED
-            return _frames_of(dataset, instance.header.image_type)
+            header = instance.header
+            return _frames_of(dataset, {"image_type": header.image_type, "kernel": header.kernel})
     except DicomError as error:
         return Reason(error.reason)
 
 
-def _frames_of(dataset: Dataset, image_type: str) -> tuple[FrameGeometry, ...]:
-    """Reads the functional groups.
+def _frames_of(dataset: Dataset, stated: dict[str, str]) -> tuple[FrameGeometry, ...]:
+    """Reads the functional groups; what they leave open is as ``stated`` for the instance.
 
     Raises:
         DicomError: They are broken, or not one for each frame.
@@ -82,15 +83,15 @@ def _frames_of(dataset: Dataset, image_type: str) -> tuple[FrameGeometry, ...]:
         raise DicomError(Reason.BROKEN_HEADER)
     defaults = _texts(shared[0]) if shared else {}
     return tuple(
-        _frame(number, {"image_type": image_type} | defaults | _texts(group))
+        _frame(number, stated | defaults | _texts(group))
         for number, group in enumerate(groups, start=1)
     )
 
 
 def _frame(number: int, texts: dict[str, str]) -> FrameGeometry:
     known = dict.fromkeys(("orientation", "position", "pixel_spacing"), "") | texts
-    image_type = known.pop("image_type").upper()
-    return FrameGeometry(number=number, image_type=image_type, **known)
+    image_type, kernel = known.pop("image_type").upper(), known.pop("kernel").upper()
+    return FrameGeometry(number=number, image_type=image_type, kernel=kernel, **known)
 
 
 def _texts(group: Dataset) -> dict[str, str]:

@@ -87,6 +87,8 @@ class VolumePlan:
     copies: tuple[tuple[int, SliceRef], ...] = ()
     """Frames at the place of another, with the other's place in ``slices``. Nothing in the
     header tells them apart, so their pixels must be equal; `read_volume` compares them."""
+    kernel: str = ""
+    """ConvolutionKernel, in capitals; of an enhanced image, what its frames say."""
     rows: int
     columns: int
     affine: Float

@@ -41,6 +41,15 @@ def test_a_frames_own_groups_come_before_the_shared_ones(tmp_path: Path) -> None
     assert frames[0].image_type == "ORIGINAL\\PRIMARY\\VOLUME\\NONE"
 
 
+def test_a_kernel_of_the_frames_comes_before_the_instances(tmp_path: Path) -> None:
+    kernel = {"CTReconstructionSequence": item(ConvolutionKernel="Br40d")}
+    dataset = enhanced([frame(PLACES[0], 0, **kernel), *[frame(p, 0) for p in PLACES[1:]]])
+    dataset.ConvolutionKernel = "B70f"
+    frames = frames_of(dataset, tmp_path)
+    assert not isinstance(frames, Reason)
+    assert [one.kernel for one in frames] == ["BR40D", "B70F", "B70F"]
+
+
 def test_gradients_lie_one_sequence_deeper(tmp_path: Path) -> None:
     direction = item(DiffusionGradientOrientation=[0.0, 0.0, 1.0])
     diffusion = item(DiffusionBValue=800.0, DiffusionGradientDirectionSequence=direction)
