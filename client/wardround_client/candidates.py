@@ -7,7 +7,7 @@ A study of single images takes every instance by itself; a study of volumes take
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wardround_client.cache import CacheKey
@@ -15,10 +15,13 @@ from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid, image_grid, volume_grid
 from wardround_client.labels.source import Labels
 from wardround_client.quarantine import Reason
+from wardround_client.volumes.geometry import POSITION_TOLERANCE_MM
 from wardround_client.volumes.plan import VolumePlan
 from wardround_client.volumes.series import ReadFrames, plan_volumes
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import CohortRule, Preprocessing
+
+_OTHER_KIND = (Reason.IMAGE_TYPE, Reason.SECONDARY_CAPTURE, Reason.NOT_AN_IMAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +53,12 @@ class Candidate:
 
 
 def find_candidates(
-    cohort: Sequence[Instance], rule: CohortRule, preprocessing: Preprocessing, read: ReadFrames
+    cohort: Sequence[Instance],
+    rule: CohortRule,
+    preprocessing: Preprocessing,
+    read: ReadFrames,
+    *,
+    left_out: Sequence[Instance] = (),
 ) -> tuple[list[Candidate], dict[bytes, Reason]]:
     """Finds the images or volumes among the cohort's instances of one imaging study.
 
@@ -59,13 +67,17 @@ def find_candidates(
         rule: What the study asks of volumes.
         preprocessing: Says whether the study takes images or volumes.
         read: Reads the frames of a multi-frame instance.
+        left_out: From `lost_slices`. A volume that one of them belongs to is refused; without
+            it, the volume would be taken for whole.
 
     Returns:
-        Candidates without labels, and every instance that is in none with the reason.
+        Candidates without labels, and every instance of the cohort that is in none with the
+        reason.
     """
     if preprocessing.volume is None:
         return [Candidate(instances=(instance,)) for instance in cohort], {}
-    planned = plan_volumes(cohort, read, irregular=preprocessing.volume.irregular)
+    irregular = preprocessing.volume.irregular
+    planned = plan_volumes(cohort, read, irregular=irregular, lost=left_out)
     found: list[Candidate] = []
     refused = dict(planned.refused)
     for plan in planned.volumes:
@@ -77,6 +89,15 @@ def find_candidates(
             refused |= {instance.path: reason for instance in candidate.instances}
     used = {instance.path for candidate in found for instance in candidate.instances}
     return found, {path: reason for path, reason in refused.items() if path not in used}
+
+
+def lost_slices(instances: Iterable[Instance], refused: Mapping[bytes, Reason]) -> list[Instance]:
+    """Finds what the cohort rule left out of volumes, by the reasons of `select_cohort`.
+
+    An image of another type, such as a localizer, was no part of a volume before.
+    """
+    kept_apart = (None, *_OTHER_KIND)
+    return [one for one in instances if refused.get(one.path) not in kept_apart]
 
 
 def find_label_of(candidate: Candidate, labels: Labels, *, aligned: bool) -> int | Reason:
@@ -94,16 +115,18 @@ def find_label_of(candidate: Candidate, labels: Labels, *, aligned: bool) -> int
 def _unwanted(plan: VolumePlan, rule: CohortRule) -> Reason | None:
     if len(plan.slices) < rule.minimum_slices:
         return Reason.TOO_FEW_SLICES
+    if rule.kernels and plan.kernel not in {text.strip().upper() for text in rule.kernels}:
+        return Reason.OTHER_KERNEL
     least, largest = rule.slice_spacing_mm or (0.0, float("inf"))
-    return None if least <= plan.spacing_mm[0] <= largest else Reason.OTHER_SPACING
+    beyond = max(least - plan.spacing_mm[0], plan.spacing_mm[0] - largest)
+    return Reason.OTHER_SPACING if beyond > POSITION_TOLERANCE_MM else None
 
 
 def _facts_of(plan: VolumePlan) -> str:
-    """Digest of the files, frames and places a volume is made of."""
+    """Digest of the files and frames a volume is made of; its geometry follows from these."""
     content = hashlib.sha256()
     for ref in (*plan.slices, *(copy for _, copy in plan.copies)):
         file = ref.instance.file
         facts = (ref.sop_instance_uid, file.size_bytes, file.mtime_ns, ref.frame)
         content.update(repr(facts).encode())
-    content.update(plan.positions_mm.tobytes() + plan.axes.tobytes())
     return content.hexdigest()

@@ -8,18 +8,20 @@ such as AcquisitionNumber, are no such sign; see `wardround_client.volumes.passe
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wardround_client.index.header import Header, Instance
+from wardround_client.index.header import Header
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.geometry import ORIENTATION_TOLERANCE, Float, Plane, read_plane
 from wardround_client.volumes.plan import MULTI_FRAME, SINGLE_FRAME, FrameGeometry, SliceRef
 from wardround_common.errors import DicomError
 
 Frame = tuple[SliceRef, FrameGeometry]
+_Group = tuple[Hashable, Hashable, int]
+"""What the frames of a group agree in: outline, meaning and orientation."""
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _CONTRAST = ("echo_time", "echo_number", "inversion_time", "flip_angle", "b_value", "gradient")
@@ -59,23 +61,23 @@ def unfit(header: Header) -> Reason | None:
 
 
 def group_frames(
-    frames: Iterable[Frame], *, lost: Sequence[Instance]
+    frames: Iterable[Frame], *, lost: Iterable[Frame]
 ) -> tuple[list[list[Member]], dict[bytes, Reason]]:
     """Groups the frames of one series.
 
     Args:
         frames: The frames.
-        lost: Instances of the series that are known, and cannot be used.
+        lost: Frames of the series that are known, and cannot be used.
 
     Returns:
         The groups, and the paths of instances of which a frame can be in none.
     """
     refused: dict[bytes, Reason] = {}
-    groups: dict[Hashable, dict[Hashable, list[Member]]] = defaultdict(lambda: defaultdict(list))
-    incomplete = {_outline(i.header, i.header.image_type) for i in lost}
+    groups: dict[_Group, list[Member]] = defaultdict(list)
+    incomplete: set[Hashable] = set()
     orientations: list[Float] = []
     for ref, frame in frames:
-        if "LOCALIZER" in frame.image_type.split("\\"):
+        if _is_localizer(frame):
             refused.setdefault(ref.path, Reason.IMAGE_TYPE)
             continue
         outline = _outline(ref.instance.header, frame.image_type)
@@ -86,14 +88,34 @@ def group_frames(
             incomplete.add(outline)
         else:
             meaning = _meaning(ref.instance.header, frame, plane)
-            alike = groups[outline][meaning, _number_of(plane.axes, orientations)]
-            alike.append(Member(ref, frame, plane))
-    # Without the broken slice the others may still look like a whole volume, only shorter.
-    for outline in incomplete:
-        for group in groups.pop(outline, {}).values():
-            for member in group:
-                refused.setdefault(member.ref.path, Reason.MISSING_SLICE)
-    return [group for alike in groups.values() for group in alike.values()], refused
+            group = groups[outline, meaning, _number_of(plane.axes, orientations)]
+            group.append(Member(ref, frame, plane))
+    incomplete.update(_groups_that_miss(lost, orientations))
+    # Without the lost slice the others may still look like a whole volume, only shorter.
+    for key in [key for key in groups if key in incomplete or key[0] in incomplete]:
+        for member in groups.pop(key):
+            refused.setdefault(member.ref.path, Reason.MISSING_SLICE)
+    return list(groups.values()), refused
+
+
+def _groups_that_miss(lost: Iterable[Frame], orientations: list[Float]) -> Iterator[Hashable]:
+    """Yields the group that each lost frame belongs to; without a place, its outline alone."""
+    for ref, frame in lost:
+        if _is_localizer(frame):
+            continue
+        header = ref.instance.header
+        outline = _outline(header, frame.image_type)
+        try:
+            plane = _plane_of(frame)
+        except DicomError:
+            yield outline
+        else:
+            number = _number_of(plane.axes, orientations)
+            yield outline, _meaning(header, frame, plane), number
+
+
+def _is_localizer(frame: FrameGeometry) -> bool:
+    return "LOCALIZER" in frame.image_type.split("\\")
 
 
 def _plane_of(frame: FrameGeometry) -> Plane:

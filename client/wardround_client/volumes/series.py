@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from wardround_client.index.header import Instance
+from wardround_client.index.header import Header, Instance
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.geometry import Irregular, stack_planes
-from wardround_client.volumes.grouping import Member, group_frames, unfit
+from wardround_client.volumes.grouping import Frame, Member, group_frames, unfit
 from wardround_client.volumes.passes import Pass, separate_passes
 from wardround_client.volumes.plan import (
     MULTI_FRAME,
@@ -40,7 +40,11 @@ _KEY_DIGITS = 16
 
 
 def plan_volumes(
-    instances: Sequence[Instance], read_frames: ReadFrames, *, irregular: Irregular
+    instances: Sequence[Instance],
+    read_frames: ReadFrames,
+    *,
+    irregular: Irregular,
+    lost: Sequence[Instance] = (),
 ) -> PlannedVolumes:
     """Finds the volumes that some instances make; of whole series, in any order.
 
@@ -48,28 +52,41 @@ def plan_volumes(
         instances: Instances of the cohort.
         read_frames: Reads the frames of a multi-frame instance; called for those alone.
         irregular: What becomes of tilted and unevenly spaced stacks, see `VolumePreprocessing`.
+        lost: Instances that were left out before, each for what it is itself. A volume that one
+            of them belongs to is not whole, and refused.
 
     Returns:
-        The volumes, and every instance that is in none with the reason.
+        The volumes, and every instance of ``instances`` that is in none with the reason.
     """
-    series: dict[str, list[Instance]] = defaultdict(list)
-    for instance in sorted(instances, key=lambda instance: instance.path):
-        series[instance.header.series_uid].append(instance)
+    left_out = _by_series(lost)
     volumes: list[VolumePlan] = []
     refused: Refused = {}
-    for _, members in sorted(series.items()):
-        found = _plan_series(members, read_frames, irregular)
+    for series_uid, members in sorted(_by_series(instances).items()):
+        gone = left_out.get(series_uid, [])
+        found = _plan_series(members, gone, read_frames, irregular)
         volumes += found.volumes
         refused |= found.refused
     return PlannedVolumes(volumes=tuple(volumes), refused=refused)
 
 
+def _by_series(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+    """Sorts by what the instances are; by where their files lie only among copies."""
+    series: dict[str, list[Instance]] = defaultdict(list)
+    for instance in sorted(instances, key=lambda one: (one.header.sop_instance_uid, one.path)):
+        series[instance.header.series_uid].append(instance)
+    return series
+
+
 def _plan_series(
-    members: Sequence[Instance], read_frames: ReadFrames, irregular: Irregular
+    members: Sequence[Instance],
+    left_out: Sequence[Instance],
+    read_frames: ReadFrames,
+    irregular: Irregular,
 ) -> PlannedVolumes:
     kept, copies, refused = _without_copies(members)
-    lost = [instance for instance in members if instance.path in refused]
     frames, unusable = _frames_of(kept, read_frames)
+    unread = [one for one in members if one.path in refused or one.path in unusable]
+    lost = _lost_frames((*left_out, *unread), read_frames)
     groups, broken = group_frames(frames, lost=lost)
     refused = {**broken, **unusable, **refused}
     volumes: list[VolumePlan] = []
@@ -81,9 +98,10 @@ def _plan_series(
                 _refuse(refused, (*part.members, *part.duplicates), Reason(error.reason))
             else:
                 _refuse(refused, part.duplicates, Reason.DUPLICATE_COPY)
-    for path, others in copies.items():
-        refused |= {i.path: refused.get(path, Reason.DUPLICATE_COPY) for i in others}
     used = {ref.path for volume in volumes for ref in volume.slices}
+    for path, others in copies.items():
+        fate = Reason.DUPLICATE_COPY if path in used else refused.get(path, Reason.DUPLICATE_COPY)
+        refused |= {copy.path: fate for copy in others}
     return PlannedVolumes(
         volumes=tuple(_with_facts_of_series(v, volumes, refused, copies) for v in volumes),
         refused={path: reason for path, reason in refused.items() if path not in used},
@@ -104,7 +122,7 @@ def _without_copies(
     copies: dict[bytes, list[Instance]] = {}
     refused: Refused = {}
     for first, *others in same.values():
-        if any(other.header != first.header for other in others):
+        if any(_stated(other) != _stated(first) for other in others):
             refused |= {i.path: Reason.DUPLICATE_CONFLICT for i in (first, *others)}
             continue
         kept.append(first)
@@ -113,11 +131,16 @@ def _without_copies(
     return kept, copies, refused
 
 
+def _stated(instance: Instance) -> Header:
+    """What the header says of the image; how its pixels are packed is the file's own affair."""
+    return instance.header._replace(transfer_syntax="")
+
+
 def _frames_of(
     instances: Sequence[Instance], read_frames: ReadFrames
-) -> tuple[list[tuple[SliceRef, FrameGeometry]], Refused]:
+) -> tuple[list[Frame], Refused]:
     """Lists the frames of instances that may be slices, and refuses the other instances."""
-    frames: list[tuple[SliceRef, FrameGeometry]] = []
+    frames: list[Frame] = []
     refused: Refused = {}
     for instance in instances:
         found: tuple[FrameGeometry, ...] | Reason | None = unfit(instance.header)
@@ -129,6 +152,15 @@ def _frames_of(
         else:
             frames += [(SliceRef(instance, frame.number), frame) for frame in found]
     return frames, refused
+
+
+def _lost_frames(instances: Iterable[Instance], read_frames: ReadFrames) -> Iterator[Frame]:
+    """Yields frames of instances that are lost; without a place where they cannot be read."""
+    for instance in instances:
+        if unfit(instance.header) is not None:
+            continue
+        found, _ = _frames_of([instance], read_frames)
+        yield from found or [(SliceRef(instance, 1), _only_frame(instance))]
 
 
 def _only_frame(instance: Instance) -> FrameGeometry:
@@ -170,6 +202,7 @@ def _plan_stack(part: Pass, irregular: Irregular) -> VolumePlan:
         key=_key(header.series_uid, slices),
         slices=slices,
         copies=tuple((places[d.place], d.ref) for d in part.duplicates),
+        kernel=part.members[0].frame.kernel,
         rows=rows,
         columns=columns,
         affine=stack.affine,

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +59,37 @@ def test_volumes_do_not_depend_on_the_order_of_instances(order: list[int]) -> No
     (plan,) = planned([instances[k] for k in order]).volumes
     assert [ref.instance for ref in plan.slices] == instances
     assert plan.key == planned(instances).volumes[0].key
+
+
+@given(names=st.permutations(range(7)), jitter=st.permutations(range(6)))
+def test_volumes_do_not_depend_on_what_files_are_called(
+    names: list[int], jitter: list[int]
+) -> None:
+    instances = [
+        instance_at(k, 2.0 * k, orientation=f"1\\{jitter[k] * 2e-5}\\0\\{-jitter[k] * 2e-5}\\1\\0")
+        for k in range(6)
+    ]
+    twin = instances[3].header._replace(sop_instance_uid="2.25.25")
+    instances.append(instances[3]._replace(header=twin))
+    renamed = [
+        one._replace(file=one.file._replace(path=f"{name}.dcm".encode()))
+        for one, name in zip(instances, names, strict=True)
+    ]
+    (one,), (other,) = (planned(each).volumes for each in (as_they_are(instances), renamed))
+    assert one.key == other.key
+    assert [r.sop_instance_uid for r in one.slices] == [r.sop_instance_uid for r in other.slices]
+    assert [r.sop_instance_uid for _, r in one.copies] == [
+        r.sop_instance_uid for _, r in other.copies
+    ]
+    assert np.array_equal(one.affine, other.affine) and np.array_equal(one.axes, other.axes)
+    assert np.array_equal(one.positions_mm, other.positions_mm)
+
+
+def as_they_are(instances: Sequence[Instance]) -> list[Instance]:
+    return [
+        one._replace(file=one.file._replace(path=f"{number:04}.dcm".encode()))
+        for number, one in enumerate(instances)
+    ]
 
 
 def test_a_volume_with_another_slice_has_another_key() -> None:
@@ -131,6 +163,30 @@ def test_a_copy_of_a_file_is_to_be_compared_as_well() -> None:
     (plan,) = found.volumes
     assert [(number, ref.path) for number, ref in plan.copies] == [(3, b"zzz.dcm")]
     assert found.refused == {b"zzz.dcm": Reason.DUPLICATE_COPY}
+
+
+def test_a_copy_may_be_compressed_in_another_way() -> None:
+    rle = instance_at(3, 6.0, path="rle.dcm", transfer_syntax="1.2.840.10008.1.2.5")
+    found = planned([*stack(), rle])
+    (plan,) = found.volumes
+    assert [(number, ref.path) for number, ref in plan.copies] == [(3, b"rle.dcm")]
+    assert found.refused == {b"rle.dcm": Reason.DUPLICATE_COPY}
+
+
+def test_a_lost_localizer_is_missed_by_no_volume() -> None:
+    scout = instance_at(50, 12.0, image_type="ORIGINAL\\PRIMARY\\AXIAL\\LOCALIZER")
+    slices = stack()
+    assert plan_volumes(slices, no_frames, irregular="refuse", lost=[scout]).volumes
+    lost = [instance_at(50, 12.0)]
+    assert not plan_volumes(slices, no_frames, irregular="refuse", lost=lost).volumes
+
+
+def test_one_volume_does_not_mix_units() -> None:
+    pet = {"sop_class_uid": "1.2.840.10008.5.1.4.1.1.128", "modality": "PT"}
+    slices = stack(**pet, units="BQML")
+    assert len(planned(slices).volumes) == 1
+    slices[2] = slices[2]._replace(header=slices[2].header._replace(units="GML"))
+    assert set(planned(slices).refused.values()) == {Reason.MIXED_UNITS}
 
 
 def test_one_identity_with_two_headers_spoils_the_volume_it_belongs_to() -> None:
@@ -226,6 +282,28 @@ def test_an_instance_with_a_frame_left_out_is_in_the_volume_and_the_volume_says_
     (plan,) = found.volumes
     assert plan.flags == ("frames-left-out",)
     assert not found.refused
+
+
+def test_a_copy_of_a_used_instance_is_a_copy_whatever_else_the_instance_holds() -> None:
+    whole = instance_at(1, 0.0, frames="5", **ENHANCED)
+    copy = instance_at(1, 0.0, frames="5", path="zzz.dcm", **ENHANCED)
+    frames = frames_at([0, 2, 4, 6, 8])
+    short = frames[4]._replace(stack_id="2")
+    found = plan_volumes([whole, copy], lambda _: (*frames[:4], short), irregular="refuse")
+    assert [len(plan.slices) for plan in found.volumes] == [4]
+    assert found.refused == {b"zzz.dcm": Reason.DUPLICATE_COPY}
+
+
+def test_an_unreadable_part_of_several_spoils_the_volume_it_looks_like() -> None:
+    parts = [instance_at(k, 0.0, frames="4", **ENHANCED) for k in (1, 2)]
+    header = parts[0].header
+    frames = tuple(f._replace(image_type=header.image_type) for f in frames_at([0, 2, 4, 6]))
+    found = plan_volumes(
+        parts,
+        lambda one: frames if one == parts[0] else Reason.BROKEN_HEADER,
+        irregular="refuse",
+    )
+    assert list(found.refused.values()) == [Reason.MISSING_SLICE, Reason.BROKEN_HEADER]
 
 
 FOREIGN = (
