@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from pydicom.uid import UID_dictionary
+from pydicom.config import IGNORE
+from pydicom.uid import UID
 
 from wardround_client.index.header import Header, Instance
 from wardround_client.quarantine import Reason
@@ -110,9 +111,8 @@ def _has_type(image_type: str, excluded: tuple[str, ...]) -> bool:
 
 def _is_image_class(sop_class_uid: str) -> bool:
     """Tells whether the SOP class is a standard image storage class, by DICOM's own names."""
-    # Not by pydicom's UID, which logs a header's value that is no UID.
-    name, kind, *_ = UID_dictionary.get(sop_class_uid, ("", ""))
-    return kind == "SOP Class" and "Image Storage" in name
+    uid = UID(sop_class_uid, IGNORE)  # otherwise a value that is no UID would be logged
+    return uid.type == "SOP Class" and "Image Storage" in uid.name
 
 
 def _is_secondary_capture(sop_class_uid: str) -> bool:

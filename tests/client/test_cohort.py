@@ -5,7 +5,6 @@ import warnings
 from typing import Any
 
 import pytest
-from pydicom.uid import UID, UID_dictionary
 
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.cohort import (
@@ -75,14 +74,6 @@ def test_a_class_that_is_no_uid_is_not_logged(caplog: pytest.LogCaptureFixture) 
         found = exclusion(CHEST._replace(sop_class_uid="MRNPHI000001" * 9), RULE)
     assert found == Reason.NOT_AN_IMAGE
     assert not caplog.records
-
-
-def test_image_classes_are_those_that_pydicom_names() -> None:
-    for uid in map(UID, UID_dictionary):
-        image = uid.type == "SOP Class" and "Image Storage" in uid.name
-        found = exclusion(CHEST._replace(sop_class_uid=uid), RULE)
-        if not uid.startswith("1.2.840.10008.5.1.4.1.1.7"):
-            assert found == (None if image else Reason.NOT_AN_IMAGE)
 
 
 def test_a_study_may_ask_for_kernels() -> None:
