@@ -197,7 +197,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
     found = run_guarded(double, numbers(), processes=2, limits=LIMITS)
     assert next(found) == (0, 0)
     assert len(taken) <= 10
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert len(taken) <= 10
 
 
@@ -208,7 +208,7 @@ def test_closing_the_iterator_ends_every_worker(tmp_path: Path) -> None:
     while len(list(tmp_path.glob("*.pid"))) < 3:
         time.sleep(0.02)
     workers = [int(path.read_text()) for path in tmp_path.iterdir()]
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert not any(is_running(process) for process in workers)
 
 
@@ -222,7 +222,7 @@ def test_workers_end_with_the_process_they_are_forked_from(tmp_path: Path) -> No
     (nursery,) = {parent_of(process) for process in workers}
     os.kill(nursery, signal.SIGKILL)
     assert wait_until_gone(workers)
-    found.close()  # type: ignore[attr-defined]
+    found.close()
 
 
 @pytest.mark.skipif(

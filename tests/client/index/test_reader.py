@@ -6,6 +6,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from wardround_client.index import reader, walker
+from wardround_client.index.elements import TAG_OF
 from wardround_client.index.reader import (
     open_dataset,
     parse_header,
@@ -88,21 +90,33 @@ def test_a_broken_element_that_decides_nothing_counts_as_absent(
     assert _reason(tmp_path / "a") == Reason.BROKEN_HEADER
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "wanted"),
+    [
+        (reader, "read_partial", ()),
+        (Dataset, "get_item", (TAG_OF["EchoTime"],)),
+        (Dataset, "get", ("PatientID",)),
+    ],
+)
 def test_want_of_memory_is_no_fault_of_the_file(
     tmp_path: Path,
     new_image: Make,
     new_picture: Picture,
     save_image: Save,
     monkeypatch: pytest.MonkeyPatch,
+    place: Any,
+    name: str,
+    wanted: tuple[object, ...],
 ) -> None:
-    def want(*_: object, **__: object) -> None:
-        raise MemoryError
+    def want(*given: Any, **named: Any) -> Any:
+        if not wanted or given[1] in wanted:
+            raise MemoryError
+        return read(*given, **named)
 
-    path = save_image(new_image(new_picture()), tmp_path / "a")
-    for place, name in ((Dataset, "get_item"), (reader, "read_partial")):
-        monkeypatch.setattr(place, name, want)
-        with pytest.raises(MemoryError):
-            parse_header(path)
+    path, read = save_image(new_image(new_picture()), tmp_path / "a"), getattr(place, name)
+    monkeypatch.setattr(place, name, want)
+    with pytest.raises(MemoryError):
+        parse_header(path)
 
 
 @pytest.mark.parametrize("error", [OverflowError, ValueError])

@@ -251,8 +251,20 @@ def test_another_patients_file_of_the_same_uid_is_not_used(
 
 
 def test_a_file_that_differs_in_size_or_time_alone_is_not_used(known: Instance) -> None:
-    for changes in ({"size_bytes": 1}, {"mtime_ns": 1}):
-        assert _decode(known._replace(file=known.file._replace(**changes))) == Reason.CHANGED
+    for file in (known.file._replace(size_bytes=1), known.file._replace(mtime_ns=1)):
+        assert _decode(known._replace(file=file)) == Reason.CHANGED
+
+
+def test_a_file_that_is_put_right_while_it_is_read_is_not_used(
+    known: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restore(*given: Any) -> Any:
+        os.utime(os.fsdecode(known.path), ns=(known.file.mtime_ns, known.file.mtime_ns))
+        return layout.layout_of(*given)
+
+    os.utime(os.fsdecode(known.path), ns=(1, 1))
+    monkeypatch.setattr(decode, "layout_of", restore)
+    assert _decode(known) == Reason.CHANGED
 
 
 @pytest.mark.parametrize("fails", [False, True])
