@@ -44,6 +44,8 @@ def align_mask(mask: Mask, grid: AcquiredGrid) -> NDArray[np.uint8] | Reason:
 
 def match_planes(mask: MaskFacts, grid: AcquiredGrid) -> list[tuple[int, Turn]] | Reason:
     """Finds the slice of each plane and how its pixels are turned, or says why there is none."""
+    if not mask.planes:
+        return Reason.LABEL_UNANCHORED
     if mask.frame_of_reference_uid != grid.frame_of_reference_uid:
         return Reason.LABEL_MISALIGNED
     places = [_place_of(plane, (mask.rows, mask.columns), grid) for plane in mask.planes]

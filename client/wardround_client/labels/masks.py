@@ -55,7 +55,8 @@ class MaskFacts:
     rows: int
     columns: int
     planes: tuple[MaskPlane, ...]
-    """Planes with at least one voxel in a wanted segment."""
+    """Planes with at least one voxel in a wanted segment; where no plane has one, all: an empty
+    segmentation as well speaks only for the images that it was made from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,16 +102,17 @@ def _mask_of(seg: hd.seg.Segmentation, rule: LabelRule) -> Mask:
     shape = int(seg.Rows), int(seg.Columns)
     planes: dict[object, MaskPlane] = {}
     joined: dict[object, NDArray[np.bool_]] = {}
-    for number, groups in _frames_of(seg, wanted):
-        inside = _inside(seg, number, wanted)
-        if not inside.any():
-            continue
-        plane = _plane_of(groups, shape)
-        key = plane.sources if plane.corners_mm is None else plane.corners_mm.tobytes()
-        if key in planes:
-            inside |= joined[key]
-            plane = replace(plane, sources=plane.sources | planes[key].sources)
-        planes[key], joined[key] = plane, inside
+    for number, groups in _frames_of(seg):
+        if wanted and _may_hold(seg, groups, wanted):
+            inside = _inside(seg, number, wanted)
+            if inside.any():
+                key = _add_plane(_plane_of(groups, shape), planes)
+                joined[key] = inside | joined.get(key, False)
+    pixels = np.array(list(joined.values()), np.bool_).reshape(-1, *shape)
+    if wanted and not planes:
+        for _, groups in _frames_of(seg):
+            _add_plane(_plane_of(groups, shape), planes)
+        pixels = np.zeros((len(planes), *shape), np.bool_)
     facts = MaskFacts(
         sop_instance_uid=text_of(seg, "SOPInstanceUID"),
         series_uids=frozenset(_series_of(seg)) - {""},
@@ -121,21 +123,29 @@ def _mask_of(seg: hd.seg.Segmentation, rule: LabelRule) -> Mask:
         columns=shape[1],
         planes=tuple(planes.values()),
     )
-    pixels = np.array(list(joined.values()), np.bool_).reshape(-1, *shape)
     return Mask(facts=facts, pixels=pixels)
 
 
-def _frames_of(
-    seg: Dataset, wanted: Sequence[int]
-) -> Iterator[tuple[int, tuple[Dataset, Dataset]]]:
-    """Yields number and functional groups, own then shared, of frames that may hold a segment."""
+def _add_plane(plane: MaskPlane, planes: dict[object, MaskPlane]) -> object:
+    """Adds a plane to those at other places, or joins it with the one at its place."""
+    key = plane.sources if plane.corners_mm is None else plane.corners_mm.tobytes()
+    known = planes.get(key, plane)
+    planes[key] = replace(plane, sources=plane.sources | known.sources)
+    return key
+
+
+def _frames_of(seg: Dataset) -> Iterator[tuple[int, tuple[Dataset, Dataset]]]:
+    """Yields number and functional groups, own then shared, of every frame."""
     shared = next(items_of(seg, "SharedFunctionalGroupsSequence"), Dataset())
-    labelled = text_of(seg, "SegmentationType").upper() == "LABELMAP"
     for number, own in enumerate(items_of(seg, "PerFrameFunctionalGroupsSequence"), start=1):
-        identified = _macro((own, shared), "SegmentIdentificationSequence")
-        segment = text_of(identified, "ReferencedSegmentNumber")
-        if wanted and (labelled or segment in map(str, wanted)):
-            yield number, (own, shared)
+        yield number, (own, shared)
+
+
+def _may_hold(seg: Dataset, groups: tuple[Dataset, Dataset], wanted: Sequence[int]) -> bool:
+    """Tells whether a frame is of a wanted segment; a label map's frames are of all."""
+    segment = text_of(_macro(groups, "SegmentIdentificationSequence"), "ReferencedSegmentNumber")
+    labelled = text_of(seg, "SegmentationType").upper() == "LABELMAP"
+    return labelled or segment in map(str, wanted)
 
 
 def _macro(groups: tuple[Dataset, Dataset], keyword: str) -> Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ class MaskLabel:
     voxels: tuple[int, ...]
     """Voxels inside, of each plane."""
     sha256: str
-    """Of the planes' places and pixels: equal for segmentations that say the same."""
+    """Of places and pixels of planes with voxels: equal for segmentations that say the same."""
 
 
 def read_mask_label(path: Path, rule: LabelRule) -> MaskLabel | Reason:
@@ -46,7 +45,8 @@ def read_mask_label(path: Path, rule: LabelRule) -> MaskLabel | Reason:
 
 def summarise_mask(mask: Mask) -> MaskLabel:
     """Counts a mask's voxels and forgets its pixels."""
-    parts = sorted(map(_digest, itertools.repeat(mask.facts), mask.facts.planes, mask.pixels))
+    drawn = zip(mask.facts.planes, mask.pixels, strict=True)
+    parts = sorted(_digest(mask.facts, plane, pixels) for plane, pixels in drawn if pixels.any())
     return MaskLabel(
         facts=mask.facts,
         voxels=tuple(mask.pixels.sum(axis=(1, 2)).tolist()),
@@ -112,9 +112,12 @@ class MaskLabels:
         if refusal is not None:
             return refusal
         try:
-            return self._class_of(masks[0], grid or image_grid(image))
+            place = grid or image_grid(image)
         except DicomError as error:
             return Reason(error.reason)
+        # Equal ones may still name different slices as those that they were made from.
+        found = [self._class_of(mask, place) for mask in masks]
+        return next((one for one in found if isinstance(one, Reason)), found[0])
 
     def unused(self, seen: Iterable[SeenSeries]) -> int:
         """Segmentations that have a wanted segment and belong to no series ``seen``."""

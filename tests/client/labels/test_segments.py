@@ -92,6 +92,52 @@ def test_an_empty_segment_is_a_negative_and_no_segment_is_no_label(
     assert label() == Reason.LABEL_MISSING
 
 
+def acquired(number: int, height: float) -> list[Dataset]:
+    """The series' further acquisition: more slices of the same series."""
+    images = ct_series()
+    for image in images:
+        x, y, z = map(float, image.ImagePositionPatient)
+        image.ImagePositionPatient = [x, y, z + height]
+        image.SOPInstanceUID = f"{image.SOPInstanceUID}.{number}"
+        image.AcquisitionNumber = number
+    return images
+
+
+@pytest.mark.parametrize("height", [0.0, 0.5, 100.0])
+@pytest.mark.parametrize("organs", [0, 40])
+def test_an_empty_segmentation_says_nothing_of_the_series_other_volume(
+    read: Callable[..., Any], height: float, organs: int
+) -> None:
+    others = acquired(2, height)
+    with quiet():
+        pixels = np.stack([voxels(0), voxels(organs)], axis=-1)
+        seg = segmentation(IMAGES, pixels, types=(LESION, ORGAN), omit_empty_frames=organs > 0)
+    labels = MaskLabels(rule(), [read(seg)])
+    assert labels.of(scanned(IMAGES[0]), grid_of()) == 0
+    assert labels.of(scanned(others[0]), grid_of(others)) == Reason.LABEL_MISALIGNED
+
+
+def test_of_two_equal_segmentations_each_must_lie_on_the_volume(
+    read: Callable[..., Any],
+) -> None:
+    segs = []
+    for uid, images in (("1.2.8.1", IMAGES), ("1.2.8.2", acquired(2, 0.0))):
+        segs.append(read(segmentation(images, voxels(40), uid=uid)))
+    for order in (segs, segs[::-1]):
+        labels = MaskLabels(rule(), order)
+        assert labels.of(scanned(IMAGES[0]), grid_of()) == Reason.LABEL_MISALIGNED
+
+
+def test_two_empty_segmentations_agree_whatever_else_they_hold(
+    label: Callable[..., int | Reason],
+) -> None:
+    with quiet():
+        empty = segmentation(IMAGES, voxels(0))
+    pixels = np.stack([voxels(0), voxels(9)], axis=-1)
+    other = segmentation(IMAGES, pixels, types=(LESION, ORGAN), uid="1.2.8.2")
+    assert label(empty, other) == 0
+
+
 def test_voxels_of_overlapping_segments_count_once(label: Callable[..., int | Reason]) -> None:
     seg = segmentation(IMAGES, np.stack([voxels(40)] * 2, axis=-1), types=(LESION, LESION))
     assert label(seg, minimum_ml=40.5 * VOXEL_ML) == 0
