@@ -9,13 +9,13 @@ stand in for geometry only where an image has none, as radiographs.
 from __future__ import annotations
 
 import itertools
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wardround_client.labels.acquired import AcquiredGrid, Corners, Source
-from wardround_client.labels.masks import ANY_FRAME, Mask, MaskFacts, MaskPlane
+from wardround_client.labels.masks import ANY_FRAME, MaskFacts, MaskPlane
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.geometry import POSITION_TOLERANCE_MM
 
@@ -23,23 +23,6 @@ Turn: TypeAlias = tuple[bool, ...]
 """Whether rows and columns change places; then, whether rows, and columns, are reversed."""
 _TURNS: tuple[Turn, ...] = tuple(itertools.product((False, True), repeat=3))
 _AS_IT_IS = _TURNS[0]
-_Kind = TypeVar("_Kind", bound=np.generic)
-
-
-def align_mask(mask: Mask, grid: AcquiredGrid) -> NDArray[np.uint8] | Reason:
-    """Lays a mask onto the acquired grid of a volume or image.
-
-    Returns:
-        uint8, shape (slices, rows, columns): 1 inside, 0 outside and where no plane lies; or why
-        it does not fit.
-    """
-    places = match_planes(mask.facts, grid)
-    if isinstance(places, Reason):
-        return places
-    aligned = np.zeros((len(grid.sources), grid.rows, grid.columns), np.uint8)
-    for pixels, (number, turn) in zip(mask.pixels, places, strict=True):
-        aligned[number] = _turned(pixels, turn)
-    return aligned
 
 
 def match_planes(mask: MaskFacts, grid: AcquiredGrid) -> list[tuple[int, Turn]] | Reason:
@@ -84,8 +67,8 @@ def _agrees(plane: MaskPlane, source: Source) -> bool:
     return source in plane.sources or (source[0], ANY_FRAME) in plane.sources
 
 
-def _turned(array: NDArray[_Kind], turn: Turn) -> NDArray[_Kind]:
-    """Turns the first two axes: of pixels, or of corners."""
+def _turned(corners: Corners, turn: Turn) -> Corners:
+    """Turns rows and columns of one plane's corners as its pixels would be turned."""
     swap, reverse_rows, reverse_columns = turn
-    array = array.swapaxes(0, 1) if swap else array
-    return array[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
+    corners = corners.swapaxes(0, 1) if swap else corners
+    return corners[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]

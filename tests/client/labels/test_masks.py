@@ -33,7 +33,7 @@ from tests.client.labels.objects import (
 
 from wardround_client.index.reader import quiet
 from wardround_client.labels.acquired import AcquiredGrid, image_grid, volume_grid
-from wardround_client.labels.alignment import align_mask
+from wardround_client.labels.alignment import match_planes
 from wardround_client.labels.masks import Mask, read_mask
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.multiframe import read_frames
@@ -69,7 +69,15 @@ def read(dataset: Dataset, folder: Path, rule: LabelRule = RULE) -> Mask | Reaso
 
 def aligned(mask: Mask | Reason, grid: AcquiredGrid) -> NDArray[np.uint8] | Reason:
     assert isinstance(mask, Mask)
-    return align_mask(mask, grid)
+    places = match_planes(mask.facts, grid)
+    if isinstance(places, Reason):
+        return places
+    found = np.zeros((len(grid.sources), grid.rows, grid.columns), np.uint8)
+    for pixels, (number, (swapped, upward, leftward)) in zip(mask.pixels, places, strict=True):
+        upright = pixels.T if swapped else pixels
+        upright = np.flipud(upright) if upward else upright
+        found[number] = np.fliplr(upright) if leftward else upright
+    return found
 
 
 @pytest.mark.parametrize("axes", [UPRIGHT, OBLIQUE, UPRIGHT[[1, 0, 2]] * [[1], [1], [-1]]])
@@ -212,6 +220,14 @@ def test_planes_without_voxels_need_no_slice(tmp_path: Path) -> None:
     pixels[4] = 1
     seg = segmentation(images, pixels)
     assert aligned(read(seg, tmp_path), grid_of(images[:4])) == Reason.LABEL_MISALIGNED
+
+
+def test_a_mask_without_planes_lies_nowhere(tmp_path: Path) -> None:
+    images = ct_series()
+    mask = read(segmentation(images, blob()), tmp_path)
+    assert isinstance(mask, Mask)
+    found = match_planes(replace(mask.facts, planes=()), grid_of(images))
+    assert found == Reason.LABEL_UNANCHORED
 
 
 def test_only_wanted_segments_count_and_overlaps_are_joined(tmp_path: Path) -> None:
