@@ -20,7 +20,7 @@ def test_damaged_real_files_are_read_right_or_refused(shared_data: Path, tmp_pat
     assert len(found.outcomes) == 150
     assert [d for d, outcome in found.outcomes.items() if outcome.verdict == "wrong"] == []
     refused = {outcome.what for outcome in found.outcomes.values() if not outcome.verdict}
-    assert refused <= {reason.value for reason in Reason}
+    assert refused <= {reason.value for reason in Reason} - {Reason.READ_FAILED.value}
     assert sum(outcome.verdict == "right" for outcome in found.outcomes.values()) > 20
     assert (found.open_files, found.processes) == (0, 0)
     assert list((tmp_path / "damaged").iterdir()) == []
