@@ -27,7 +27,7 @@ from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.labels.acquired import AcquiredGrid
 from wardround_client.labels.codes import code_in, is_one_of, items_of
 from wardround_client.labels.content import ContentItem, walk_content
-from wardround_client.labels.source import SeenSeries, is_patient_of
+from wardround_client.labels.source import SeenSeries, Unread, is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -67,6 +67,7 @@ class ReportLabel:
     final: bool
     """Whether it is complete and not preliminary."""
     verified: bool
+    """Decides nothing, but files with one identity must agree in it."""
     predecessors: frozenset[str]
     """SOPInstanceUIDs of the documents that it replaces or continues."""
 
@@ -97,7 +98,7 @@ class ReportLabels:
         """Takes every report of the archive with what was read of it."""
         self.refused: dict[bytes, Reason] = {}
         """Path of each report that could not be read to the reason."""
-        self._unread: dict[str, Reason] = {}
+        self._unread = Unread()
         self._by_study: dict[str, set[ReportLabel]] = defaultdict(set)
         for instance, report in reports:
             header = instance.header
@@ -111,8 +112,8 @@ class ReportLabels:
                     self._by_study[study_uid].add(report)
                 continue
             reason = report if isinstance(report, Reason) else Reason.CHANGED
-            # Unread, it might contradict the others: its imaging study has no label then.
-            self.refused[instance.path] = self._unread[header.study_uid] = reason
+            self.refused[instance.path] = reason
+            self._unread.add(header, reason)
         every = set().union(*self._by_study.values())
         counts = Counter(report.sop_instance_uid for report in every)
         self._disputed = {uid for uid, count in counts.items() if count > 1}
@@ -123,16 +124,12 @@ class ReportLabels:
         """Reports that hold the concept and are not replaced."""
         return len(self._labelled(self._by_study))
 
-    @property
-    def unverified(self) -> int:
-        """Of these, reports that nobody has verified; they count all the same."""
-        return sum(not report.verified for report in self._labelled(self._by_study))
-
     def of(self, image: Instance, grid: AcquiredGrid | None = None) -> int | Reason:  # noqa: ARG002
         """The label of the image's imaging study, or why there is none."""
         header = image.header
-        if header.study_uid in self._unread:
-            return self._unread[header.study_uid]
+        unread = self._unread.about(header)
+        if unread is not None:
+            return unread
         reports = self._labelled([header.study_uid])
         found = {report.label for report in reports if report.label is not None}
         checks: tuple[tuple[Reason, bool], ...] = (

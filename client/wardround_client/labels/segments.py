@@ -15,7 +15,7 @@ from wardround_client.index.header import Instance
 from wardround_client.labels.acquired import AcquiredGrid, image_grid
 from wardround_client.labels.alignment import match_planes
 from wardround_client.labels.masks import MASK_CLASSES, Mask, MaskFacts, MaskPlane, read_mask
-from wardround_client.labels.source import SeenSeries, is_patient_of
+from wardround_client.labels.source import SeenSeries, Unread, is_patient_of
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
@@ -71,7 +71,7 @@ class MaskLabels:
         self._minimum_ml = rule.minimum_ml
         self.refused: dict[bytes, Reason] = {}
         """Path of each segmentation that could not be read to the reason."""
-        self._unread: dict[str, Reason] = {}
+        self._unread = Unread()
         self._by_series: dict[str, list[MaskLabel]] = defaultdict(list)
         for instance, mask in masks:
             header = instance.header
@@ -79,8 +79,8 @@ class MaskLabels:
                 continue
             reason = mask if isinstance(mask, Reason) else _unusable(mask, header.sop_instance_uid)
             if reason is not None:
-                # Unread, it might contradict the others: its imaging study has no label then.
-                self.refused[instance.path] = self._unread[header.study_uid] = reason
+                self.refused[instance.path] = reason
+                self._unread.add(header, reason)
             elif not isinstance(mask, Reason) and mask.facts.named:
                 for series_uid in mask.facts.series_uids:
                     self._by_series[series_uid].append(mask)
@@ -107,7 +107,7 @@ class MaskLabels:
             ),
             (Reason.LABEL_CONFLICT, len({mask.sha256 for mask in masks}) > 1),
         )
-        refusal = self._unread.get(header.study_uid)
+        refusal = self._unread.about(header)
         refusal = refusal or next((reason for reason, holds in checks if holds), None)
         if refusal is not None:
             return refusal

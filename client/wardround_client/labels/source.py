@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -48,6 +49,29 @@ class Labels(Protocol):
     def unused(self, seen: Iterable[SeenSeries]) -> int:
         """Entries that belong to none of the cohort's series; many hint at wrong keys."""
         ...
+
+
+class Unread:
+    """Reports or segmentations that could not be read, and might contradict those that could.
+
+    Nobody knows which imaging study one is about: often its own, but any of the patient's may
+    be. None of them has a label then.
+    """
+
+    def __init__(self) -> None:
+        self._studies: dict[str, Reason] = {}
+        self._patients: dict[str, dict[str, Reason]] = defaultdict(dict)
+
+    def add(self, header: Header, reason: Reason) -> None:
+        """Adds one, by what the index knows of it."""
+        self._studies.setdefault(header.study_uid, reason)
+        self._patients[header.patient_id].setdefault(header.issuer, reason)
+
+    def about(self, image: Header) -> Reason | None:
+        """Why one that may be about an image could not be read; None where none may be."""
+        patients = self._patients.get(image.patient_id, {}).items()
+        issuers = (reason for issuer, reason in patients if issuer in ("", image.issuer))
+        return self._studies.get(image.study_uid) or next(issuers, None)
 
 
 def is_patient_of(patient: tuple[str, str], image: Header) -> bool:

@@ -277,7 +277,7 @@ def test_two_reports_under_one_uid_are_believed_only_if_equal(
     assert label(report(finding()), unverified) == Reason.LABEL_CONFLICT
 
 
-def test_an_unreadable_report_leaves_its_imaging_study_without_label(
+def test_an_unreadable_report_leaves_its_patient_without_label(
     tmp_path: Path, read: Callable[..., ReportLabel | Reason]
 ) -> None:
     good = (instance("1.1"), read(report(finding())))
@@ -287,6 +287,10 @@ def test_an_unreadable_report_leaves_its_imaging_study_without_label(
     assert bad == Reason.LABEL_UNREADABLE
     labels = ReportLabels([good, (instance("1.2"), bad)])
     assert labels.of(CHEST) == bad and labels.refused == {b"1.2": bad}
+    elsewhere = instance("1.2", study_uid="1.2.99")
+    assert ReportLabels([good, (elsewhere, bad)]).of(CHEST) == bad
+    others = instance("1.2", study_uid="1.2.99", patient_id="MRNPHI2")
+    assert ReportLabels([good, (others, bad)]).of(CHEST) == 1
     dose = instance("1.3", sop_class="1.2.840.10008.5.1.4.1.1.88.67")
     assert ReportLabels([good, (dose, bad)]).of(CHEST) == 1
 
@@ -300,9 +304,8 @@ def test_a_report_that_changed_since_the_scan_is_refused(
 
 def test_reports_are_counted(read: Callable[..., ReportLabel | Reason]) -> None:
     reports = [report(finding()), report(uid="1.2"), report(finding(), uid="1.3")]
-    reports[2].VerificationFlag = "UNVERIFIED"
     labels = ReportLabels([(instance(str(one.SOPInstanceUID)), read(one)) for one in reports])
-    assert (labels.entries, labels.unverified) == (2, 1)
+    assert labels.entries == 2
     assert (labels.unused([SeenSeries.of(CHEST.header)]), labels.unused([])) == (0, 2)
 
 

@@ -203,6 +203,35 @@ def test_an_unread_or_changed_segmentation_leaves_its_study_without_label(
     assert labels.of(image, grid_of()) == 1 and not labels.refused
 
 
+@pytest.mark.parametrize(
+    ("patient", "found"),
+    [
+        ({}, Reason.LABEL_UNREADABLE),
+        ({"issuer": ""}, Reason.LABEL_UNREADABLE),
+        ({"issuer": "elsewhere"}, 1),
+        ({"patient_id": "MRNPHI2"}, 1),
+    ],
+)
+def test_an_unread_segmentation_in_another_study_leaves_its_patient_without_label(
+    read: Callable[..., Any], patient: dict[str, str], found: int | Reason
+) -> None:
+    good = read(segmentation(IMAGES, voxels(40)))
+    other = scanned(segmentation(IMAGES, voxels(40), uid="1.2.8.9"))
+    other = other._replace(header=other.header._replace(study_uid="1.2.99", **patient))
+    labels = MaskLabels(rule(), [good, (other, Reason.LABEL_UNREADABLE)])
+    assert labels.of(scanned(IMAGES[0]), grid_of()) == found
+
+
+def test_an_unread_segmentation_of_another_patient_in_the_study_leaves_it_without_label(
+    read: Callable[..., Any],
+) -> None:
+    good = read(segmentation(IMAGES, voxels(40)))
+    other = scanned(segmentation(IMAGES, voxels(40), uid="1.2.8.9"))
+    other = other._replace(header=other.header._replace(patient_id=""))
+    labels = MaskLabels(rule(), [good, (other, Reason.LABEL_UNREADABLE)])
+    assert labels.of(scanned(IMAGES[0]), grid_of()) == Reason.LABEL_UNREADABLE
+
+
 def test_segmentations_are_counted(read: Callable[..., Any]) -> None:
     segs = [
         segmentation(IMAGES, voxels(40)),
