@@ -28,7 +28,7 @@ def exclusion(header: Header, rule: CohortRule) -> Reason | None:
         (Reason.OTHER_KERNEL, _misses(header.kernel.upper(), rule.kernels)),
         (Reason.IMAGE_TYPE, _has_type(header.image_type, rule.excluded_image_types)),
         (Reason.FOR_PROCESSING, header.intent == "FOR PROCESSING"),
-        (Reason.BURNED_IN, header.burned_in == "YES"),
+        (Reason.BURNED_IN, "YES" in header.burned_in.split("\\")),
     )
     return next((reason for reason, holds in checks if holds), None)
 

@@ -225,7 +225,8 @@ class _Nursery:
         with theirs:
             code = f"from wardround_client.nursery import serve; serve({theirs.fileno()})"
             self._process = subprocess.Popen(  # noqa: S603  (this interpreter, our own line)
-                [sys.executable, "-c", code],
+                # -P: a module lying in the current folder, often an archive, is nothing to run.
+                [sys.executable, "-P", "-c", code],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # libraries in C print, file names and values too
                 stderr=subprocess.DEVNULL,
@@ -235,7 +236,7 @@ class _Nursery:
             )
         self._control: Connection[Any, Any] = Connection(ours.detach())
         try:
-            self._control.send(sys.path)
+            self._control.send([place for place in sys.path if place])
             self._control.send((function, memory_bytes))
             failure = self._control.recv()
         except (EOFError, OSError):

@@ -124,7 +124,10 @@ class _Reader:
 
     def _pairs(self, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
-            self._refuse(node, key or "file", _kind_of(node), "a mapping of keys to values")
+            # A file that is no configuration at all may hold anything, a list of patients too.
+            plain = not key and isinstance(node, yaml.ScalarNode)
+            found = "a text" if plain else _kind_of(node)
+            self._refuse(node, key or "file", found, "a mapping of keys to values")
         seen: set[str] = set()
         for name_node, value in node.value:
             if not isinstance(name_node, yaml.ScalarNode) or _CONTROL.search(name_node.value):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
 _FIELDS = (
@@ -38,6 +40,14 @@ class JsonLines(logging.Formatter):
         return json.dumps(line | known)
 
 
+class _PrivateFile(logging.FileHandler):
+    """A log file that only its owner may read."""
+
+    def _open(self) -> TextIOWrapper:
+        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding)
+
+
 def open_log(name: str, path: Path) -> logging.Logger:
     """The logger ``wardround.<name>``, writing to ``path`` and nowhere else."""
     logger = logging.getLogger(f"wardround.{name}")
@@ -46,8 +56,8 @@ def open_log(name: str, path: Path) -> logging.Logger:
     for old in list(logger.handlers):
         logger.removeHandler(old)
         old.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = _PrivateFile(path, delay=True, encoding="utf-8")
     handler.setFormatter(JsonLines())
     logger.addHandler(handler)
     return logger

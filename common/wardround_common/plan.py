@@ -171,4 +171,7 @@ class Privacy:
     profile: Literal["none"] = "none"
     """``none``: secure aggregation only; the opened sums carry no differential privacy."""
     minimum_count: int = 5
-    """Counts below this never leave a site in a table."""
+    """Counts of fewer patients never leave a site in a table; 5 or more."""
+
+    def __post_init__(self) -> None:
+        require(self.minimum_count >= 5, "minimum_count", self.minimum_count, "5 or more")

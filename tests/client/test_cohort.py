@@ -60,6 +60,7 @@ def _instance(path: str, **changes: Any) -> Instance:
         ({"image_type": "ORIGINAL\\PRIMARY\\NOLOCALIZERS"}, None),
         ({"intent": "FOR PROCESSING"}, Reason.FOR_PROCESSING),
         ({"burned_in": "YES"}, Reason.BURNED_IN),
+        ({"burned_in": "NO\\YES"}, Reason.BURNED_IN),
     ],
 )
 def test_the_rule_selects_or_names_its_reason(

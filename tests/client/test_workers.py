@@ -170,6 +170,16 @@ def test_large_items_and_large_results_do_not_wait_for_each_other() -> None:
     assert all(item == result for item, result in found)
 
 
+def test_a_module_in_the_current_folder_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ctypes.py").write_text("open('planted', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    assert list(run_guarded(double, [3], processes=1, limits=LIMITS)) == [(3, 6)]
+    assert not (tmp_path / "planted").exists()
+
+
 def test_libraries_print_into_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert list(run_guarded(misbehave, ["print"], processes=1, limits=LIMITS)) == [("print",) * 2]
     assert capfd.readouterr() == ("", "")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wardround_common.config import MAXIMUM_BYTES, parse_config, read_config
 from wardround_common.errors import ConfigError
 from wardround_common.require import require
+from wardround_common.site_config import SiteConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +134,7 @@ def test_what_is_no_finite_number_is_refused(text: str) -> None:
         ("name: a\nmaybe: x\n", "file.yaml:2: maybe: got 'x', expected a whole number"),
         ("name: a\n\ninner:\n  steps: 0\n", "file.yaml:4: inner.steps: got 0, expected 1 or more"),
         ("- name\n", "file.yaml:1: file: got a list, expected a mapping"),
-        ("name\n", "file.yaml:1: file: got 'name', expected a mapping"),
+        ("name\n", "file.yaml:1: file: got a text, expected a mapping"),
         ("name: a\n? [x]\n: 1\n", "file.yaml:2: file: got a strange key"),
         ('name: a\n"n\\e[2J": 1\n', "file.yaml:2: file: got a strange key"),
         ("name: a\n  on: b: c\n", "file.yaml:2: is not YAML"),
@@ -248,3 +249,10 @@ def test_any_text_gives_a_value_or_our_error(drawn: bytes | str) -> None:
         parse(drawn)
     except ConfigError as error:
         assert str(error).startswith("file.yaml")
+
+
+def test_a_file_that_is_no_configuration_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(b"Phileak^Planted,MRNPHI1,1960-01-01", SiteConfig, name="labels.csv")
+    assert "Phileak" not in str(caught.value)
+    assert "labels.csv:1: file: got a text" in str(caught.value)

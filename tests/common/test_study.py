@@ -23,7 +23,7 @@ from wardround_common.intake_plan import (
     Preprocessing,
     VolumePreprocessing,
 )
-from wardround_common.plan import Aggregation, Algorithm, ModelPlan, Task, Training
+from wardround_common.plan import Aggregation, Algorithm, ModelPlan, Privacy, Task, Training
 from wardround_common.study import Member, Study, canonical_json, read_study, require_approved
 
 KEYS = [Identity.from_secret(bytes([k]) * 32).public_text for k in range(1, 6)]
@@ -249,6 +249,7 @@ def test_a_study_that_cannot_be_meant_is_refused(change: dict[str, Any], expecte
         (Aggregation, {"leg_deadline_s": -1.0}),
         (Aggregation, {"attempts": 0}),
         (Aggregation, {"weighting": "equal", "minimum_cases": 5}),
+        (Privacy, {"minimum_count": 4}),
         (Member, {"site": "Site A", "key": KEYS[0]}),
         (Member, {"site": "a/b", "key": KEYS[0]}),
         (Member, {"site": "a" * 33, "key": KEYS[0]}),

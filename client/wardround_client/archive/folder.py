@@ -88,4 +88,5 @@ def _describe(folder: int, name: bytes, prefix: bytes) -> ArchiveFile | bool:
         return True
     reason = None if stat.S_ISREG(status.st_mode) else Reason.NOT_REGULAR
     inode = status.st_ino & _LARGEST
-    return ArchiveFile(path, status.st_size, status.st_mtime_ns, inode, reason)
+    mtime_ns = max(-_LARGEST, min(status.st_mtime_ns, _LARGEST))
+    return ArchiveFile(path, status.st_size, mtime_ns, inode, reason)

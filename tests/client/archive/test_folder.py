@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,12 +108,19 @@ def test_numbers_of_files_fit_the_index_whatever_the_file_system_gives(
     (tmp_path / "a").write_bytes(b"1")
     honest = os.stat
 
-    def huge(*arguments: Any, **options: Any) -> os.stat_result:
-        values = list(honest(*arguments, **options))
-        values[stat.ST_INO] |= 1 << 63
-        return os.stat_result(values)
+    def huge(*arguments: Any, **options: Any) -> Any:
+        found = honest(*arguments, **options)
+        facts = {name: getattr(found, name) for name in ("st_mode", "st_size", "st_mtime_ns")}
+        return SimpleNamespace(**facts, st_ino=found.st_ino | 1 << 63)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", huge)
         (file,) = walk_archive(tmp_path)
     assert 0 < file.inode < 1 << 63
+
+
+def test_a_time_beyond_the_index_is_the_latest_there_is(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    os.utime(tmp_path / "a", ns=(0, 9_300_000_000 * 10**9))
+    (file,) = walk_archive(tmp_path)
+    assert file.mtime_ns == (1 << 63) - 1
