@@ -1,25 +1,16 @@
-"""Coded concepts of DICOM objects, and what they refer to."""
+"""Coded concepts of DICOM objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.sr.coding import Code
 
 from wardround_client.index.reader import text_of
+from wardround_client.volumes.multiframe import items_of
 
-MAXIMUM_ITEMS = 100_000
-"""Items of one sequence; more are no report and no segmentation."""
 _CODE_VALUES = ("CodeValue", "LongCodeValue", "URNCodeValue")
-
-
-def items_of(dataset: Dataset, keyword: str) -> Iterator[Dataset]:
-    """Yields the items of a sequence; none where it is absent, empty or no sequence."""
-    value = dataset.get(keyword)
-    if isinstance(value, Sequence):
-        yield from value[:MAXIMUM_ITEMS]
 
 
 def code_in(dataset: Dataset, keyword: str) -> Code | None:
@@ -28,7 +19,7 @@ def code_in(dataset: Dataset, keyword: str) -> Code | None:
     Raises:
         DicomError: An element is there and cannot be read.
     """
-    items = list(items_of(dataset, keyword))
+    items = items_of(dataset, keyword)
     if len(items) != 1:
         return None
     value = next(filter(None, (text_of(items[0], name) for name in _CODE_VALUES)), "")

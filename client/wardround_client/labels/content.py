@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from wardround_client.index.reader import text_of
-from wardround_client.labels.codes import code_in, is_one_of, items_of
+from wardround_client.labels.codes import code_in, is_one_of
 from wardround_client.quarantine import Reason
+from wardround_client.volumes.multiframe import items_of
 from wardround_common.errors import DicomError
 
 MAXIMUM_DEPTH = 32

@@ -11,12 +11,12 @@ from pydicom import uid
 from pydicom.dataset import FileDataset
 
 from wardround_client.index.reader import text_of
-from wardround_client.labels.codes import MAXIMUM_ITEMS
 from wardround_client.pixels.codestream import coded_size
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
 MAXIMUM_VOXELS = 1 << 30
+MAXIMUM_FRAMES = 100_000
 _NATIVE = frozenset(
     {
         uid.ImplicitVRLittleEndian,
@@ -45,7 +45,7 @@ def require_frames(dataset: FileDataset) -> None:
     voxels = frames * rows * columns
     if not min(frames, rows, columns) >= 1 or bits not in (1, 8, 16):
         raise DicomError(Reason.LABEL_UNREADABLE)
-    if voxels > MAXIMUM_VOXELS or frames > MAXIMUM_ITEMS:
+    if voxels > MAXIMUM_VOXELS or frames > MAXIMUM_FRAMES:
         raise DicomError(Reason.TOO_LARGE)
     if len(dataset.PerFrameFunctionalGroupsSequence) != frames:
         raise DicomError(Reason.LABEL_UNREADABLE)

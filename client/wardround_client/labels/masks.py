@@ -15,10 +15,11 @@ from pydicom.uid import SegmentationStorage
 
 from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.labels.acquired import Corners, Source, plane_corners
-from wardround_client.labels.codes import code_in, is_one_of, items_of
+from wardround_client.labels.codes import code_in, is_one_of
 from wardround_client.labels.frames import require_frames, stored_frame
 from wardround_client.quarantine import Reason
 from wardround_client.volumes.geometry import read_plane
+from wardround_client.volumes.multiframe import items_of
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
 
@@ -136,7 +137,7 @@ def _add_plane(plane: MaskPlane, planes: dict[object, MaskPlane]) -> object:
 
 def _frames_of(seg: Dataset) -> Iterator[tuple[int, tuple[Dataset, Dataset]]]:
     """Yields number and functional groups, own then shared, of every frame."""
-    shared = next(items_of(seg, "SharedFunctionalGroupsSequence"), Dataset())
+    shared = next(iter(items_of(seg, "SharedFunctionalGroupsSequence")), Dataset())
     for number, own in enumerate(items_of(seg, "PerFrameFunctionalGroupsSequence"), start=1):
         yield number, (own, shared)
 
@@ -172,8 +173,8 @@ def _plane_of(groups: tuple[Dataset, Dataset], shape: tuple[int, int]) -> MaskPl
 
 
 def _sources_of(groups: tuple[Dataset, Dataset]) -> Iterator[Source]:
-    found = (list(items_of(group, "DerivationImageSequence")) for group in groups)
-    for derivation in next(filter(None, found), []):
+    found = (items_of(group, "DerivationImageSequence") for group in groups)
+    for derivation in next(filter(None, found), ()):
         for source in items_of(derivation, "SourceImageSequence"):
             numbers = text_of(source, "ReferencedFrameNumber") or str(ANY_FRAME)
             for number in numbers.split("\\"):

@@ -25,10 +25,11 @@ from pydicom.uid import (
 from wardround_client.index.header import Instance
 from wardround_client.index.reader import open_dataset, quiet, text_of
 from wardround_client.labels.acquired import AcquiredGrid
-from wardround_client.labels.codes import code_in, is_one_of, items_of
+from wardround_client.labels.codes import code_in, is_one_of
 from wardround_client.labels.content import ContentItem, walk_content
 from wardround_client.labels.source import SeenSeries, Unread, is_patient_of
 from wardround_client.quarantine import Reason
+from wardround_client.volumes.multiframe import items_of
 from wardround_common.errors import DicomError
 from wardround_common.intake_plan import LabelRule
 
@@ -232,7 +233,7 @@ def _coded(item: ContentItem, rule: LabelRule) -> int | Reason:
 
 
 def _measured(item: ContentItem, rule: LabelRule) -> int | Reason:
-    values = list(items_of(item.dataset, "MeasuredValueSequence"))
+    values = items_of(item.dataset, "MeasuredValueSequence")
     if item.kind != "NUM" or len(values) > 1:
         return Reason.LABEL_OUT_OF_RANGE
     if not values:  # the report says that there was nothing to measure, or no success
