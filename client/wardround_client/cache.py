@@ -41,6 +41,7 @@ _SCHEMA = (
 )
 _RETRIED = frozenset(
     {
+        Reason.READ_FAILED,
         Reason.UNREADABLE,
         Reason.CHANGED,
         Reason.NO_DECODER,

@@ -52,6 +52,8 @@ class Disputes:
     """SOPInstanceUIDs under which files with different headers are found."""
     studies: AbstractSet[str]
     """StudyInstanceUIDs whose instances name several patients."""
+    patients: AbstractSet[str] = frozenset()
+    """PatientIDs that stand with several issuers; without one, nobody knows whose they are."""
 
 
 def select_cohort(
@@ -79,7 +81,8 @@ def _doubt(header: Header, disputes: Disputes) -> Reason | None:
         return Reason.NO_PATIENT
     if header.sop_instance_uid in disputes.instances:
         return Reason.DUPLICATE_CONFLICT
-    return Reason.MIXED_PATIENTS if header.study_uid in disputes.studies else None
+    unclear = not header.issuer and header.patient_id in disputes.patients
+    return Reason.MIXED_PATIENTS if unclear or header.study_uid in disputes.studies else None
 
 
 def resolve_copies(digests: Mapping[bytes, tuple[str, str]]) -> dict[bytes, Reason]:

@@ -29,7 +29,7 @@ from wardround_common.intake_plan import DeclaredData
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study, canonical_json
 
-_FORMAT = 3
+_FORMAT = 4
 """Counts up whenever the same file would give other pixels or another list of examples."""
 _LIST_FILE = "examples.npz"
 _SPLITS_FOLDER = "splits"

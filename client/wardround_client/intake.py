@@ -79,6 +79,7 @@ class Intake:
         self._config, self._study = config, study
         self._index, self._source, self._labels = index, source, labels
         self._secret = site_secret(config.workspace)
+        self._issuers = index.issuers()
         self._modalities = frozenset(m.strip().upper() for m in study.cohort.modalities)
         self._settled: list[Settled] = []
         self._seen: set[SeenSeries] = set()
@@ -144,7 +145,9 @@ class Intake:
         """Yields every labelled candidate, imaging study by imaging study."""
         index, study = self._index, self._study
         disputes = Disputes(
-            instances=index.disputed_uids(), studies=index.studies_with_many_patients()
+            instances=index.disputed_uids(),
+            studies=index.studies_with_many_patients(),
+            patients=index.ambiguous_patients(),
         )
         kinds = index.kinds().items()
         total = sum(count for (modality, _), count in kinds if modality in self._modalities)
@@ -261,8 +264,10 @@ class Intake:
         return (one for one in self._settled if one.key.name not in refused)
 
     def _patient_of(self, instance: Instance) -> str:
+        """Pseudonym; a number without issuer is the patient whom the archive knows with one."""
         header = instance.header
-        return pseudonym(self._secret, header.patient_id, header.issuer)
+        issuer = header.issuer or self._issuers.get(header.patient_id, "")
+        return pseudonym(self._secret, header.patient_id, issuer)
 
 
 def _find(
@@ -290,5 +295,6 @@ def _decode(
     if candidate.plan is None or preprocessing.volume is None:
         first = candidate.first
         uid = first.header.sop_instance_uid
-        return decode_file(files[first.path], preprocessing, sop_instance_uid=uid)
+        path = files[first.path]
+        return decode_file(path, preprocessing, sop_instance_uid=uid, instance=first)
     return decode_volume(candidate.plan, files.__getitem__, preprocessing.volume)

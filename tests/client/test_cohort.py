@@ -101,6 +101,14 @@ def test_what_the_whole_archive_disputes_is_refused() -> None:
     assert refused == {b"1": Reason.DUPLICATE_CONFLICT, b"3": Reason.MIXED_PATIENTS}
 
 
+def test_a_number_of_several_issuers_is_nobodys_without_one() -> None:
+    images = [_instance("1", issuer=""), _instance("2", sop_instance_uid="2")]
+    disputes = Disputes(instances=frozenset(), studies=frozenset(), patients={"p"})
+    cohort, refused = select_cohort(images, RULE, disputes)
+    assert [i.path for i in cohort] == [b"2"]
+    assert refused == {b"1": Reason.MIXED_PATIENTS}
+
+
 def test_an_image_without_patient_is_refused() -> None:
     refused = select_cohort([_instance("1", patient_id="")], RULE, NOTHING)[1]
     assert refused == {b"1": Reason.NO_PATIENT}

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import stat
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     paths: list[Path] = []
     decode = intake.decode_file
 
-    def note(path: Path, plan: Preprocessing, *, sop_instance_uid: str) -> object:
+    def note(path: Path, plan: Preprocessing, **known: Any) -> object:
         paths.append(path)
-        return decode(path, plan, sop_instance_uid=sop_instance_uid)
+        return decode(path, plan, **known)
 
     monkeypatch.setattr(intake, "decode_file", note)
     return paths
@@ -137,6 +138,41 @@ def test_a_patient_keeps_the_part_whoever_comes_later(hospital: Any, new_study: 
     after = {fact.patient: fact.part for fact in read_example_facts(hospital.config, study)}
     assert len(after) == 52
     assert before.items() <= after.items()
+
+
+def test_a_number_without_issuer_is_the_patient_known_with_one(
+    hospital: Any, new_study: NewStudy
+) -> None:
+    for number in range(24):
+        issuer = "HOSPITAL" if number % 2 else None
+        hospital.add(number, number % 2, PatientID=f"P{number // 2}", IssuerOfPatientID=issuer)
+    report = prepare_site(hospital.write_labels().config, new_study())
+    parts: dict[str, set[str]] = defaultdict(set)
+    for fact in read_example_facts(hospital.config, new_study()):
+        parts[fact.patient].add(fact.part)
+    assert report.patients == len(parts) == 12
+    assert {len(found) for found in parts.values()} == {1}
+
+
+def test_a_file_of_another_patient_put_into_place_after_the_scan_is_refused(
+    hospital: Any,
+    new_study: NewStudy,
+    monkeypatch: pytest.MonkeyPatch,
+    new_image: Any,
+    new_picture: Any,
+    save_image: Any,
+) -> None:
+    hospital.fill(4)
+    other = new_image(new_picture(2), 2, SOPInstanceUID="2.25.1000001")
+    find = intake.find_candidates
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        save_image(other, hospital.archive / "000001.dcm")
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(intake, "find_candidates", meanwhile)
+    report = prepare_site(hospital.config, new_study())
+    assert report.refused == {"changed-meanwhile": 1}
 
 
 def test_other_fractions_move_nobody_who_has_a_part(hospital: Any, new_study: NewStudy) -> None:
