@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.uid import RLELossless
 
 from wardround_client.pixels.decode import DecodedImage
 from wardround_client.quarantine import Reason
@@ -67,6 +69,22 @@ def test_a_slice_whose_header_changed_since_the_plan_is_refused(
     plan, open_file = planned(stack(0), tmp_path)
     rewrite(tmp_path / "004", **elements)
     assert reason_of(plan, open_file) == Reason.CHANGED
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_a_copy_in_another_transfer_syntax_is_compared_by_its_pixels(
+    tmp_path: Path, equal: bool
+) -> None:
+    slices = stack(0)
+    packed = copy.deepcopy(slices[4])
+    packed = packed if equal else other_pixels([packed])[0]
+    packed.compress(RLELossless, generate_instance_uid=False)
+    plan, open_file = planned([*slices, packed], tmp_path)
+    assert [number for number, _ in plan.copies] == [4]
+    if equal:
+        assert read_volume(plan, open_file).values.shape[0] == len(slices)
+    else:
+        assert reason_of(plan, open_file) == Reason.DUPLICATE_CONFLICT
 
 
 def test_a_slice_that_went_is_refused(tmp_path: Path) -> None:
