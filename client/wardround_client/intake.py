@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,8 +14,8 @@ from typing import NamedTuple
 from wardround_client.archive.reading import Files, read_guarded
 from wardround_client.archive.source import Progress, Source
 from wardround_client.cache import CacheEntry, CacheKey, PixelCache
-from wardround_client.candidates import Candidate, find_candidates, find_label_of
-from wardround_client.cohort import Disputes, exclusion_of_kind, resolve_copies, select_cohort
+from wardround_client.candidates import Candidate, find_label_of
+from wardround_client.cohort import exclusion_of_kind, resolve_copies
 from wardround_client.cohort_report import Tally
 from wardround_client.examples import ExampleFacts
 from wardround_client.index.header import Instance
@@ -24,11 +24,10 @@ from wardround_client.labels.source import Labels, SeenSeries
 from wardround_client.pixels.decode import DecodedImage, decode_file
 from wardround_client.pseudonym import pseudonym, site_secret
 from wardround_client.quarantine import Reason
+from wardround_client.selection import plan_studies, select_studies, wanted_modalities
 from wardround_client.split import Part
 from wardround_client.volumes.assemble import decode_volume
-from wardround_client.volumes.multiframe import read_frames
-from wardround_client.volumes.plan import MULTI_FRAME
-from wardround_common.intake_plan import CohortRule, Preprocessing
+from wardround_common.intake_plan import Preprocessing
 from wardround_common.site_config import SiteConfig
 from wardround_common.study import Study
 
@@ -51,19 +50,6 @@ class Settled(NamedTuple):
     """The part is not the patient's yet."""
 
 
-class _Selection(NamedTuple):
-    """What the cohort rule says of one imaging study's instances."""
-
-    instances: Sequence[Instance]
-    cohort: Sequence[Instance]
-    refused: Mapping[bytes, Reason]
-    """Path to the reason for those that are not of the cohort."""
-
-
-_Found = tuple[list[Candidate], dict[bytes, Reason]]
-"""Images or volumes, and the path of every instance of the cohort that is in none."""
-
-
 class Intake:
     """One pass; see `run`."""
 
@@ -80,7 +66,7 @@ class Intake:
         self._index, self._source, self._labels = index, source, labels
         self._secret = site_secret(config.workspace)
         self._issuers = index.issuers()
-        self._modalities = frozenset(m.strip().upper() for m in study.cohort.modalities)
+        self._modalities = wanted_modalities(study.cohort)
         self._settled: list[Settled] = []
         self._seen: set[SeenSeries] = set()
         self._shared: set[bytes] = set()
@@ -143,21 +129,15 @@ class Intake:
 
     def _candidates(self, on_progress: Progress) -> Iterator[Candidate]:
         """Yields every labelled candidate, imaging study by imaging study."""
-        index, study = self._index, self._study
-        disputes = Disputes(
-            instances=index.disputed_uids(),
-            studies=index.studies_with_many_patients(),
-            patients=index.ambiguous_patients(),
-        )
-        kinds = index.kinds().items()
+        kinds = self._index.kinds().items()
         total = sum(count for (modality, _), count in kinds if modality in self._modalities)
         done = 0
-        selections = (
-            _Selection(instances, *select_cohort(instances, study.cohort, disputes))
-            for instances in index.imaging_studies(self._modalities)
+        selections = select_studies(self._index, self._study.cohort)
+        planned = plan_studies(
+            selections, self._study, source=self._source, intake=self._config.intake
         )
-        with closing(self._found(selections)) as found:
-            for selection, (candidates, unfit) in found:
+        with closing(planned):
+            for selection, (candidates, unfit) in planned:
                 self.tally.cohort += len(selection.cohort)
                 for instance in selection.instances:
                     reason = selection.refused.get(instance.path) or unfit.get(instance.path)
@@ -167,28 +147,6 @@ class Intake:
                 yield from self._labelled(candidates)
                 done += len(selection.instances)
                 on_progress("decode", done, total)
-
-    def _found(
-        self, selections: Iterator[_Selection]
-    ) -> Generator[tuple[_Selection, _Found], None, None]:
-        """Yields the images or volumes of each imaging study's cohort.
-
-        Volumes are planned in a worker process, for their multi-frame files have to be opened.
-        """
-        find = partial(_find, self._study.cohort, self._study.preprocessing)
-        if self._study.preprocessing.volume is None:
-            yield from ((selection, find(selection, {})) for selection in selections)
-            return
-        intake = replace(self._config.intake, processes=min(1, self._config.intake.processes))
-        results = read_guarded(
-            find, selections, _multi_frame_paths, source=self._source, intake=intake
-        )
-        with closing(results):
-            for selection, found in results:
-                if isinstance(found, Reason):
-                    yield selection, ([], {i.path: found for i in selection.cohort})
-                else:
-                    yield selection, found
 
     def _labelled(self, candidates: list[Candidate]) -> Iterator[Candidate]:
         """Yields one imaging study's candidates that have a label."""
@@ -268,18 +226,6 @@ class Intake:
         header = instance.header
         issuer = header.issuer or self._issuers.get(header.patient_id, "")
         return pseudonym(self._secret, header.patient_id, issuer)
-
-
-def _find(
-    rule: CohortRule, preprocessing: Preprocessing, selection: _Selection, files: Files
-) -> _Found:
-    read = partial(read_frames, open_file=files.__getitem__)
-    return find_candidates(selection.cohort, rule, preprocessing, read)
-
-
-def _multi_frame_paths(selection: _Selection) -> Iterator[bytes]:
-    """Files that planning opens: those whose frames have a place of their own."""
-    return (i.path for i in selection.cohort if i.header.sop_class_uid in MULTI_FRAME)
 
 
 def _paths_of(candidate: Candidate) -> Iterator[bytes]:

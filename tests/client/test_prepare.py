@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.client.index.desk import scan_archive
 
-from wardround_client import intake
+from wardround_client import intake, selection
 from wardround_client.examples import Examples, cache_folder, open_examples, read_example_facts
 from wardround_client.prepare import prepare_site
 from wardround_client.pseudonym import SECRET_FILE
@@ -164,13 +164,13 @@ def test_a_file_of_another_patient_put_into_place_after_the_scan_is_refused(
 ) -> None:
     hospital.fill(4)
     other = new_image(new_picture(2), 2, SOPInstanceUID="2.25.1000001")
-    find = intake.find_candidates
+    find = selection.find_candidates
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
         save_image(other, hospital.archive / "000001.dcm")
         return find(*arguments, **options)
 
-    monkeypatch.setattr(intake, "find_candidates", meanwhile)
+    monkeypatch.setattr(selection, "find_candidates", meanwhile)
     report = prepare_site(hospital.config, new_study())
     assert report.refused == {"changed-meanwhile": 1}
 

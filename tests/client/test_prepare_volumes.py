@@ -256,3 +256,31 @@ def test_what_is_written_is_readable_by_its_owner_only(scans: Scans, ct_study: N
     prepare_site(scans.config, ct_study())  # the cache becomes smaller: a new file
     for path in scans.config.workspace.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path.name
+
+
+def test_a_volume_that_the_cohort_rule_took_a_slice_from_is_not_taken_for_whole(
+    scans: Scans, ct_study: NewStudy
+) -> None:
+    scans.fill(2)
+    path = scans.archive / "2.25.10001-5.dcm"
+    top = pydicom.dcmread(path)
+    top.BurnedInAnnotation = "YES"
+    top.save_as(path)
+    report = prepare_site(scans.config, ct_study())
+    assert report.usable == 1
+    assert report.refused == {"burned-in-annotation": 1, "missing-slice": 5}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_worker_processes_give_the_same_examples(
+    scans: Scans, ct_study: NewStudy, processes: int
+) -> None:
+    scans.fill(4)
+    (scans.archive / "2.25.10002-3.dcm").write_bytes(b"no DICOM at all")
+    here = prepare_site(scans.config, ct_study())
+    before = open_examples(scans.config, ct_study()).gather(np.arange(3))
+    workspace = scans.config.workspace / "other"
+    guarded = replace(scans.config, workspace=workspace, intake=Intake(processes=processes))
+    assert prepare_site(guarded, ct_study()) == here
+    after = open_examples(guarded, ct_study()).gather(np.arange(3))
+    assert np.array_equal(before, after)
