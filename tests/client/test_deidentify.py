@@ -23,9 +23,10 @@ from tests.client.labels.objects import ct_series
 
 from wardround_client.deidentify.allowed import ALLOWED, ENHANCED
 from wardround_client.deidentify.folder import rebuild_folder
+from wardround_client.deidentify.groups import GROUPS
 from wardround_client.deidentify.rebuild import RebuiltFile, rebuild, rebuild_file
 from wardround_client.deidentify.rules import Coded, Constant, Items, Maker, Rule
-from wardround_client.deidentify.terms import orientation
+from wardround_client.deidentify.terms import kernel, orientation
 from wardround_client.index.reader import quiet
 from wardround_client.pixels.decode import decode_frames
 from wardround_client.pseudonym import mapped_uid, pseudonym
@@ -439,6 +440,9 @@ def test_a_lookup_table_is_kept_only_if_it_rises_or_falls(tmp_path: Path) -> Non
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.6.1"}, Reason.NOT_REBUILT),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, Reason.NOT_REBUILT),
         ({"BurnedInAnnotation": "YES"}, Reason.BURNED_IN),
+        ({"BurnedInAnnotation": ["NO", "YES"]}, Reason.BURNED_IN),
+        ({"BurnedInAnnotation": ["YES", "YES"]}, Reason.BURNED_IN),
+        ({"BurnedInAnnotation": "MAYBE"}, Reason.BURNED_IN),
         ({"ImageType": ["DERIVED", "SECONDARY"]}, Reason.NOT_REBUILT),
         ({"ImageType": ["DERIVED", "PRIMARY", "SCREEN SAVE"]}, Reason.NOT_REBUILT),
         ({"PatientID": ""}, Reason.NO_PATIENT),
@@ -451,6 +455,52 @@ def test_what_may_show_a_name_is_not_rebuilt(
 ) -> None:
     path = save(ct(**elements), tmp_path / "a.dcm")
     assert rebuild_file(path, secret=SECRET) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        *((name, name) for name in ("B30f", "Br40d", "I26f", "FC52", "STANDARD", "C", "3")),
+        *((name, "") for name in ("Ann85f", "JD60", "M85", "B850", "B30x", "br40", "FC5")),
+    ],
+)
+def test_a_kernel_is_one_of_a_maker_and_no_initials(text: str, kept: str) -> None:
+    assert kernel(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "kept"),
+    [
+        ("KVP", "120.7654321", "120.8"),
+        ("WindowCenter", "1960.0101", "1960"),
+        ("WindowCenter", "0.00123456", "0.00123"),
+        ("WindowWidth", "400", "400"),
+        ("SliceLocation", "1234.567891", "1234.57"),
+        ("SliceLocation", "12345.678901", None),
+        ("SliceThickness", "0.625", "0.625"),
+        ("PixelSpacing", "0.7654321\\0.6640625", "0.7654\\0.6641"),
+        ("ImagePositionPatient", "-1.7654321\\0\\100.25", "-1.7654\\0\\100.25"),
+        ("RescaleSlope", "0.00123456789", "0.00123457"),
+        ("RescaleIntercept", "-1024", "-1024"),
+    ],
+)
+def test_numbers_keep_the_decimals_that_a_viewer_needs(
+    keyword: str, value: str, kept: str | None
+) -> None:
+    dataset = Dataset()
+    _force(dataset, keyword, value)
+    found = Maker(SECRET, signed=False).rebuilt(dataset, ALLOWED).get(keyword)
+    numbers = None if found is None else [float(n) for n in np.atleast_1d(found)]
+    assert numbers == (None if kept is None else [float(n) for n in kept.split("\\")])
+
+
+def test_a_frames_numbers_are_cut_as_well() -> None:
+    item = Dataset()
+    item.TubeAngle = 12.7654321
+    dataset = Dataset()
+    dataset.CTAcquisitionTypeSequence = [item]
+    made = Maker(SECRET, signed=False).rebuilt(dataset, GROUPS)
+    assert made.CTAcquisitionTypeSequence[0].TubeAngle == 12.77
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -609,4 +659,7 @@ def test_pixels_and_geometry_of_real_files_are_kept(shared_data: Path) -> None:
             stored = decode_frames(path, sop_instance_uid=source.SOPInstanceUID)
             pixels = made.pixel_array.reshape(stored.values.shape)
             assert np.array_equal(pixels, stored.values), path.name
-            assert list(_geometry(made)) == list(_geometry(source)), path.name
+            kept, original = list(_geometry(made)), list(_geometry(source))
+            assert [tag for tag, _ in kept] == [tag for tag, _ in original], path.name
+            for (_, ours), (_, theirs) in zip(kept, original, strict=True):
+                assert np.allclose(ours, theirs, rtol=0, atol=5.1e-5), path.name

@@ -15,8 +15,10 @@ the site's secret nobody finds the original UIDs by trying all record numbers.
 
 Threat not stopped: what the pixels show. Text burned into an image is refused only where the
 header admits it or the kind of image is known for it (screenshots, ultrasound). A face can be
-rebuilt from a CT or MR of the head. Whoever writes the original can hide six digits in numbers
-that a viewer needs, such as a window's centre, or more in the last decimals of a position.
+rebuilt from a CT or MR of the head. Decimals are cut to what a viewer needs, but whoever writes the
+original can still hide up to eight digits in each number of a position (metres to a ten-thousandth
+of a millimetre), six in a count or a rescale factor, seven in a window's centre, and a few bits in
+every choice of a word.
 Whoever has the same image in another archive recognises its pixels.
 
 Dates and times: none is kept, not even shifted; where a viewer may demand one, it is a constant.

@@ -23,9 +23,12 @@ from wardround_client.deidentify.rules import (
 )
 from wardround_client.deidentify.shared import (
     CONSTANT_DATES,
+    COSINE,
     COUNT,
+    FACTOR,
     FRAME_TYPE,
     FRAME_WORD,
+    KILOVOLT,
     MILLIMETRES,
     MILLISECONDS,
     NON_NEGATIVE,
@@ -33,6 +36,7 @@ from wardround_client.deidentify.shared import (
     REFERENCES,
     REGION,
     REMOVED,
+    SPACING,
     VALUES,
     VIEW,
     each,
@@ -85,7 +89,7 @@ _PIXELS: dict[str, Rule] = {
     "PixelRepresentation": Number(0, 1),
 }
 _SCANNER: dict[str, Rule] = {
-    "KVP": Number(0, 1e4),
+    "KVP": KILOVOLT,
     "ConvolutionKernel": Spelt(terms.kernel),
     "ReconstructionDiameter": MILLIMETRES,
     "GantryDetectorTilt": Number(-90, 90),
@@ -104,7 +108,7 @@ _SCANNER: dict[str, Rule] = {
     "EchoTrainLength": COUNT,
     "EchoNumbers": Number(0, 999, most=8),
     "DiffusionBValue": NON_NEGATIVE,
-    "DiffusionGradientOrientation": Number(-1.01, 1.01, most=3),
+    "DiffusionGradientOrientation": COSINE,
     "TemporalPositionIdentifier": COUNT,
     "NumberOfTemporalPositions": COUNT,
 }
@@ -115,16 +119,16 @@ _PET: dict[str, Rule] = {
     "ImageIndex": Number(0, 999_999),
     "FrameReferenceTime": Number(-1e6, 1e6),
     "ActualFrameDuration": NON_NEGATIVE,
-    "DecayFactor": NON_NEGATIVE,
-    "DoseCalibrationFactor": NON_NEGATIVE,
+    "DecayFactor": FACTOR,
+    "DoseCalibrationFactor": FACTOR,
     "CollimatorType": Word(terms.NUCLEAR),
     "RadiopharmaceuticalInformationSequence": Items({"RadionuclideCodeSequence": Coded()}),
 }
 _PROJECTION: dict[str, Rule] = {
     "PresentationIntentType": Word(terms.INTENT),
     "ViewPosition": Word(terms.VIEW),
-    "ImagerPixelSpacing": Number(1e-6, 1e4, most=2),
-    "NominalScannedPixelSpacing": Number(1e-6, 1e4, most=2),
+    "ImagerPixelSpacing": SPACING,
+    "NominalScannedPixelSpacing": SPACING,
     "PixelSpacingCalibrationType": Word(terms.PIXELS),
     "DetectorType": Word(terms.PROJECTION),
     "PositionerType": Word(terms.PROJECTION),

@@ -15,16 +15,21 @@ from wardround_client.deidentify.rules import (
 )
 from wardround_client.deidentify.shared import (
     CONSTANT_DATES,
+    COSINE,
     COUNT,
+    FACTOR,
     FRAME_TYPE,
     FRAME_WORD,
+    KILOVOLT,
     MILLIMETRES,
     MILLISECONDS,
     NON_NEGATIVE,
     PLACE,
+    POSITION,
     REFERENCES,
     REGION,
     REMOVED,
+    SPACING,
     VALUES,
     each,
 )
@@ -101,21 +106,17 @@ _MR_GROUPS: dict[str, Rule] = {
     "MRDiffusionSequence": Items(
         each(NON_NEGATIVE, "DiffusionBValue")
         | each(FRAME_WORD, "DiffusionDirectionality DiffusionAnisotropyType")
-        | {
-            "DiffusionGradientDirectionSequence": Items(
-                {"DiffusionGradientOrientation": Number(-1.01, 1.01, most=3)}
-            )
-        }
+        | {"DiffusionGradientDirectionSequence": Items({"DiffusionGradientOrientation": COSINE})}
     ),
     "MRSpatialSaturationSequence": Items(
         each(MILLIMETRES, "SlabThickness")
         | {
-            "SlabOrientation": Number(-1.01, 1.01, most=3),
-            "MidSlabPosition": Number(-1e5, 1e5, most=3),
+            "SlabOrientation": COSINE,
+            "MidSlabPosition": POSITION,
         }
     ),
     "MRVelocityEncodingSequence": Items(
-        {"VelocityEncodingDirection": Number(-1.01, 1.01, most=3)}
+        {"VelocityEncodingDirection": COSINE}
         | each(Number(-1e6, 1e6), "VelocityEncodingMinimumValue VelocityEncodingMaximumValue")
     ),
 }
@@ -139,8 +140,8 @@ _CT_GROUPS: dict[str, Rule] = {
         | {
             "ConvolutionKernel": Spelt(terms.kernel),
             "ConvolutionKernelGroup": Word(terms.KERNEL_GROUP),
-            "ReconstructionPixelSpacing": Number(1e-6, 1e4, most=2),
-            "ReconstructionTargetCenterPatient": Number(-1e5, 1e5, most=3),
+            "ReconstructionPixelSpacing": SPACING,
+            "ReconstructionTargetCenterPatient": POSITION,
             "ImageFilter": Constant(),
             "ReconstructionDiameter": MILLIMETRES,
             "ReconstructionAngle": MILLIMETRES,
@@ -156,21 +157,23 @@ _CT_GROUPS: dict[str, Rule] = {
     ),
     "CTXRayDetailsSequence": Items(
         {"FilterType": FRAME_WORD, "FilterMaterial": FRAME_WORD}
-        | each(NON_NEGATIVE, "KVP CalciumScoringMassFactorPatient")
+        | {"KVP": KILOVOLT}
+        | each(NON_NEGATIVE, "CalciumScoringMassFactorPatient")
         | {"FocalSpots": Number(0, 1e3, most=2)}
     ),
     "CTPositionSequence": Items(
         {
             "TablePosition": MILLIMETRES,
-            "DataCollectionCenterPatient": Number(-1e5, 1e5, most=3),
-            "ReconstructionTargetCenterPatient": Number(-1e5, 1e5, most=3),
+            "DataCollectionCenterPatient": POSITION,
+            "ReconstructionTargetCenterPatient": POSITION,
         }
     ),
 }
 _PET_GROUPS: dict[str, Rule] = {
     "PETFrameTypeSequence": Items(FRAME_TYPE),
     "PETFrameCorrectionFactorsSequence": Items(
-        each(NON_NEGATIVE, "PrimaryPromptsCountsAccumulated SliceSensitivityFactor DecayFactor")
+        each(NON_NEGATIVE, "PrimaryPromptsCountsAccumulated")
+        | each(FACTOR, "SliceSensitivityFactor DecayFactor")
     ),
     "PETReconstructionSequence": Items(
         each(FRAME_WORD, "ReconstructionAlgorithm ReconstructionType TimeOfFlightInformationUsed")

@@ -137,12 +137,13 @@ def _require_fit(source: Dataset) -> None:
     sop_class = text_of(source, "SOPClassUID")
     uids = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
     types = set(text_of(source, "ImageType").upper().split("\\"))
+    annotations = {a.strip() for a in text_of(source, "BurnedInAnnotation").upper().split("\\")}
     checks: tuple[tuple[Reason, bool], ...] = (
         (Reason.SECONDARY_CAPTURE, (sop_class + ".").startswith(_SECONDARY_CAPTURE + ".")),
         (Reason.NOT_REBUILT, sop_class not in IMAGE_CLASSES or bool(types & _CAPTURED)),
         (Reason.NO_IDENTITY, not all(text_of(source, keyword) for keyword in uids)),
         (Reason.NO_PATIENT, not text_of(source, "PatientID")),
-        (Reason.BURNED_IN, text_of(source, "BurnedInAnnotation").upper() == "YES"),
+        (Reason.BURNED_IN, bool(annotations - {"", "NO"})),
     )
     for reason, holds in checks:
         if holds:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import floor, log10
 from typing import Any, TypeAlias
 
+from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
@@ -33,12 +35,16 @@ _WHOLE = {
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Numbers within a range, both ends included."""
+    """Numbers within a range, both ends included, no finer than their meaning asks for."""
 
     low: float
     high: float
     most: int = 1
     """Values at most."""
+    decimals: int = 2
+    """Digits kept behind the point."""
+    digits: int = 3
+    """Significant digits kept in any case, so that a small number keeps its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +184,8 @@ class Maker:
         if isinstance(rule, MappedUid):
             return mapped_uid(self.secret, text) if text else None
         if isinstance(rule, KnownClass):
-            return text if UID(text).type == "SOP Class" else None
+            # Otherwise a value that is no UID would be quoted in a warning.
+            return text if UID(text, IGNORE).type == "SOP Class" else None
         return part if isinstance(part, int) and keyword_for_tag(part) else None
 
 
@@ -209,8 +216,15 @@ def _number(text: str, rule: Number, vr: str) -> object:
     if not rule.low <= number <= rule.high:  # nor what is no number at all
         return None
     if vr == "DS":
-        return format_number_as_ds(number)
-    return number if vr in ("FD", "FL") else _whole(number, vr)
+        return format_number_as_ds(_rounded(number, rule))
+    return _rounded(number, rule) if vr in ("FD", "FL") else _whole(number, vr)
+
+
+def _rounded(number: float, rule: Number) -> float:
+    """Drops the decimals that no viewer needs and that could spell a record number."""
+    if not number:
+        return 0.0
+    return round(number, max(rule.decimals, rule.digits - 1 - floor(log10(abs(number)))))
 
 
 def _whole(number: float, vr: str) -> int | None:

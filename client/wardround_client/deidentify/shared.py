@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wardround_client.deidentify import terms
 from wardround_client.deidentify.rules import (
     Coded,
@@ -15,8 +17,14 @@ from wardround_client.deidentify.rules import (
 )
 
 _NO_DATE, _NO_TIME, REMOVED = "19000101", "000000", "REMOVED"
-MILLIMETRES = Number(-1e5, 1e5)
+MILLIMETRES = Number(-1e4, 1e4)
+COSINE = Number(-1.01, 1.01, most=3, decimals=5)
+POSITION = Number(-1e4, 1e4, most=3, decimals=4)
+SPACING = Number(1e-6, 1e4, most=2, decimals=4)
+FACTOR = Number(-1e6, 1e6, decimals=0, digits=6)
+"""What pixel values are multiplied by, or moved by."""
 MILLISECONDS = Number(0, 1e6)
+KILOVOLT = Number(0, 1e4, decimals=1)
 COUNT = Number(0, 99_999)
 FRAME_WORD = Word(terms.FRAME)
 NON_NEGATIVE = Number(0, 1e6)
@@ -33,18 +41,18 @@ REFERENCES = Items(
 REGION = Coded({"AnatomicRegionModifierSequence": Coded()})
 VIEW = Coded({"ViewModifierCodeSequence": Coded()})
 PLACE: dict[str, Rule] = {
-    "PixelSpacing": Number(1e-6, 1e4, most=2),
+    "PixelSpacing": SPACING,
     "SliceThickness": Number(0, 1e4),
-    "SpacingBetweenSlices": Number(-1e4, 1e4),
-    "ImageOrientationPatient": Number(-1.01, 1.01, most=6),
-    "ImagePositionPatient": Number(-1e5, 1e5, most=3),
+    "SpacingBetweenSlices": Number(-1e4, 1e4, decimals=4),
+    "ImageOrientationPatient": replace(COSINE, most=6),
+    "ImagePositionPatient": POSITION,
 }
 VALUES: dict[str, Rule] = {
-    "RescaleIntercept": Number(-1e6, 1e6),
-    "RescaleSlope": Number(-1e6, 1e6),
+    "RescaleIntercept": FACTOR,
+    "RescaleSlope": FACTOR,
     "RescaleType": Word(terms.RESCALE_TYPE, other="US"),
-    "WindowCenter": Number(-1e6, 1e6, most=16),
-    "WindowWidth": Number(0, 1e6, most=16),
+    "WindowCenter": Number(-1e6, 1e6, most=16, decimals=1),
+    "WindowWidth": Number(0, 1e6, most=16, decimals=1),
     "VOILUTFunction": Word(terms.PIXELS),
 }
 FRAME_TYPE: dict[str, Rule] = {

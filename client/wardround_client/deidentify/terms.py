@@ -110,7 +110,12 @@ _KERNELS = _words(
     "STANDARD SOFT DETAIL BONE BONEPLUS LUNG EDGE CHEST ULTRA STND SMOOTH SHARP BRAIN BODY HEAD"
     " A B C D E F L"
 )
-_KERNEL = re.compile(r"(FC|[A-Z][A-Za-z]{0,2})\d\d[A-Za-z]?")
+_KERNEL_PREFIXES = (
+    "B Bf Bl Br Bv C D FC H Hc Hf Hn Hp Hr Hv I J Q Qf Qr S Sa Sd Sh Sn T Tr Tx U Ub Uf Uh Ul Ur Us"
+)
+"""Of Siemens; ``FC`` of Canon and Toshiba. Other letters before digits may be initials and a year.
+"""
+_KERNEL = re.compile(rf"(?:{_KERNEL_PREFIXES.replace(' ', '|')})[0-9]{{2}}[dfhmsuv]?")
 _LEVEL = re.compile(r"[0-9]")
 
 
