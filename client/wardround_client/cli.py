@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        _run(options)
+        with warnings.catch_warnings(action="ignore"):  # libraries' warnings quote values
+            _run(options)
     except WardroundError as error:
         print(f"wardround-site: {error}", file=sys.stderr)
         return USAGE_ERROR

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ PLANTED = {
 SECRETS = (
     *(part for value in PLANTED.values() for part in value.replace(" of ", "^").split("^")),
     "2.25.98765432",
+    "^JOHN",
     "pathleak",
 )
 
@@ -213,6 +215,16 @@ def test_what_ends_a_command_is_one_line_without_a_path(
     assert len(said.strip().splitlines()) == 1
 
 
+def test_warnings_of_libraries_are_not_shown(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests turn warnings into errors: without its guard the command would end with one."""
+
+    def warn(*_: object) -> None:
+        warnings.warn("Invalid value for VR UI: Phileak", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(commands, "index", warn)
+    assert site.run("index") == (0, "", "")
+
+
 @pytest.mark.parametrize(
     "command", [("archive", "report"), ("data-report", "study.json"), ("deidentify", "x")]
 )
@@ -332,13 +344,16 @@ def test_identifiers_are_in_nothing_said_or_written(
         place = {"ImagePositionPatient": [0, 0, 5 * number], "SOPInstanceUID": f"2.25.{number}"}
         image = site.hospital.add(number, **PLANTED, **ct, **geometry, **place)
         image.rename(folder / f"pathleak{number}.dcm")
+    odd = site.hospital.add(62, **(PLANTED | {"StudyInstanceUID": "2.25.2000062"}))
+    uid = b"1.2.840.10008.5.1.4.1.1.1\0"
+    odd.write_bytes(odd.read_bytes().replace(uid, b"1.2.DOE^JOHN".ljust(len(uid), b"\0")))
     broken = site.hospital.add(60, **PLANTED, BitsStored=99)
     lone = site.hospital.add(61, 1, **(PLANTED | {"StudyInstanceUID": "2.25.2000061"}))
     (folder / "pathleak.txt").write_text("Phileak")
     site.hospital.write_labels()
     said = [site.run("index"), site.run("archive", "report"), site.run("prepare", site.study)]
     said.append(site.run("data-report", site.study))
-    files = (folder / "pathleak52.dcm", folder / "pathleak.txt", broken, lone)
+    files = (folder / "pathleak52.dcm", folder / "pathleak.txt", broken, lone, odd)
     for file in files:
         said.append(site.run("archive", "explain", file))
         said.append(site.run("archive", "explain", file, "--study", site.study))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 NOT_STATED = "not stated"
@@ -21,7 +22,7 @@ def standard_name(uid: str) -> str:
     """A UID's name in the standard; one that the standard does not know is not shown."""
     if not uid:
         return NOT_STATED
-    known = UID(uid)
+    known = UID(uid, IGNORE)  # otherwise a value that is no UID would be quoted in a warning
     return known.name if known.name != uid and not known.is_private else "private or unknown"
 
 

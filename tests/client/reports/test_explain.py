@@ -76,6 +76,17 @@ def test_a_good_image_is_followed_to_its_label(hospital: Any, new_study: NewStud
     assert "label 1, abnormal" in _said(found, "study")
 
 
+def test_uids_that_are_none_are_neither_named_nor_warned_of(hospital: Any) -> None:
+    """Warnings are errors in these tests: pydicom's would quote the value."""
+    path = hospital.add(1)
+    content = path.read_bytes()
+    for uid in (b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.5.1.4.1.1.1\0"):
+        assert uid in content
+        path.write_bytes(content.replace(uid, b"1.2.DOE^JOHN".ljust(len(uid), b"\0")))
+        assert "DOE" not in str(_explain(hospital, path).steps)
+    assert "SOP class: private or unknown" in _said(_explain(hospital, path), "kind")
+
+
 def test_an_object_without_image_is_not_decoded(hospital: Any) -> None:
     report = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.88.33", "Modality": "SR"}
     found = _explain(hospital, hospital.add(1, **report))
