@@ -12,6 +12,7 @@ from pydicom.uid import UID
 
 from wardround_client.index.header import Header, Instance
 from wardround_client.quarantine import Reason
+from wardround_client.volumes.plan import MULTI_FRAME
 from wardround_common.intake_plan import CohortRule
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -25,7 +26,7 @@ def exclusion(header: Header, rule: CohortRule) -> Reason | None:
         (Reason.OTHER_MODALITY, _misses(header.modality, rule.modalities)),
         (Reason.OTHER_BODY_PART, _misses(header.body_part, rule.body_parts)),
         (Reason.OTHER_VIEW, _misses(header.view, rule.views)),
-        (Reason.OTHER_KERNEL, _misses(header.kernel.upper(), rule.kernels)),
+        (Reason.OTHER_KERNEL, _has_other_kernel(header, rule)),
         (Reason.IMAGE_TYPE, _has_type(header.image_type, rule.excluded_image_types)),
         (Reason.FOR_PROCESSING, header.intent == "FOR PROCESSING"),
         (Reason.BURNED_IN, "YES" in header.burned_in.split("\\")),
@@ -104,6 +105,12 @@ def resolve_copies(digests: Mapping[bytes, tuple[str, str]]) -> dict[bytes, Reas
 
 def _misses(value: str, accepted: tuple[str, ...]) -> bool:
     return bool(accepted) and value not in {text.strip().upper() for text in accepted}
+
+
+def _has_other_kernel(header: Header, rule: CohortRule) -> bool:
+    """Tells whether the kernel is another; frames may name it where the instance does not."""
+    told_by_frames = header.sop_class_uid in MULTI_FRAME and not header.kernel
+    return not told_by_frames and _misses(header.kernel.upper(), rule.kernels)
 
 
 def _has_type(image_type: str, excluded: tuple[str, ...]) -> bool:

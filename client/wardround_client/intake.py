@@ -189,7 +189,7 @@ class Intake:
             age_years=header.age_years,
             manufacturer=header.manufacturer[:_LONGEST_TEXT],
             model_name=header.model_name[:_LONGEST_TEXT],
-            kernel=header.kernel[:_LONGEST_TEXT],
+            kernel=(plan.kernel if plan else header.kernel)[:_LONGEST_TEXT],
             slice_thickness=header.slice_thickness[:_LONGEST_TEXT],
             slice_spacing_mm=plan.spacing_mm[0] if plan else None,
             pixel_digest=digest,

@@ -86,4 +86,6 @@ def _find(
 
 def _multi_frame_paths(selection: Selection) -> Iterator[bytes]:
     """Files that planning opens: those whose frames have a place of their own."""
-    return (i.path for i in selection.cohort if i.header.sop_class_uid in MULTI_FRAME)
+    lost = lost_slices(selection.instances, selection.refused)
+    instances = (*selection.cohort, *lost)
+    return (i.path for i in instances if i.header.sop_class_uid in MULTI_FRAME)

@@ -81,6 +81,9 @@ def test_a_study_may_ask_for_kernels() -> None:
     assert exclusion(CHEST, CohortRule(modalities=("CR",), kernels=("b30",))) is None
     other = CohortRule(modalities=("CR",), kernels=("B70",))
     assert exclusion(CHEST, other) == Reason.OTHER_KERNEL
+    frames = CHEST._replace(sop_class_uid="1.2.840.10008.5.1.4.1.1.2.1", kernel="")
+    assert exclusion(frames, other) is None
+    assert exclusion(frames._replace(kernel="B30"), other) == Reason.OTHER_KERNEL
 
 
 @pytest.mark.parametrize("sop_class", ["1.1", "7", "66.4", "88.11"])
