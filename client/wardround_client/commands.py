@@ -185,7 +185,9 @@ def _rules(config: SiteConfig, study: Study, source: Source) -> StudyRules:
     table = read_label_file(config, study)
     with open_site_index(config) as archive, Display(Console(stderr=True)) as display:
         disputes = Disputes(
-            instances=archive.disputed_uids(), studies=archive.studies_with_many_patients()
+            instances=archive.disputed_uids(),
+            studies=archive.studies_with_many_patients(),
+            patients=archive.ambiguous_patients(),
         )
         labels = open_labels(
             config, study, table, index=archive, source=source, on_progress=display

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wardround_client.candidates import Candidate, find_candidates, find_label_of
+from wardround_client.candidates import Candidate, find_candidates, find_label_of, lost_slices
 from wardround_client.cohort import Disputes, select_cohort
 from wardround_client.index.header import Instance
 from wardround_client.labels.source import Labels
@@ -44,7 +44,10 @@ def explain_study(
     """
     study = rules.study
     cohort, refused = select_cohort(series, study.cohort, rules.disputes)
-    candidates, unfit = find_candidates(cohort, study.cohort, study.preprocessing, read_frames)
+    lost = lost_slices(series, refused)
+    candidates, unfit = find_candidates(
+        cohort, study.cohort, study.preprocessing, read_frames, left_out=lost
+    )
     reason = refused.get(instance.path)
     if reason is not None:
         found.refuse(_STEP, reason)
