@@ -40,7 +40,6 @@ def open_session(config: DicomWeb) -> requests.Session:
         ConfigError: A secret's file or the CA file cannot be used.
     """
     session = requests.Session()
-    session.max_redirects = 0
     session.auth = _credentials(config)
     adapter = _Adapter(_trust(config.ca_file))
     session.mount("https://", adapter)
@@ -49,7 +48,7 @@ def open_session(config: DicomWeb) -> requests.Session:
 
 
 class _Adapter(HTTPAdapter):
-    """Sends with our own trust, whatever the environment says, and bounds what it reads whole."""
+    """Sends with our own trust, whatever the environment says; no redirects, bounded answers."""
 
     def __init__(self, trust: str | bool) -> None:
         self._trust = trust
@@ -69,6 +68,9 @@ class _Adapter(HTTPAdapter):
         response = super().send(
             request, stream=True, timeout=timeout, verify=self._trust, cert=cert, proxies=proxies
         )
+        if 300 <= response.status_code < 400:  # before requests reads its body, whatever its size
+            response.close()
+            raise requests.TooManyRedirects
         if not stream:
             _read_bounded(response)
         return response

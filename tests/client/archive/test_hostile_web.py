@@ -26,7 +26,7 @@ ONE, TWO = (image("CT", (1, 1, n), "explicit_little") for n in (1, 2))
 STRANGER = image("CT", (1, 2, 1), "explicit_little")
 WANTED = Wanted(modalities=("CT",), study_uids=frozenset({STUDY}))
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | Iterator[bytes]]
 Respond = Callable[[str], Answer]
 
 
@@ -43,7 +43,7 @@ def listing(*uids: object) -> Answer:
     return 200, {"Content-Type": "application/dicom+json"}, json.dumps(matches).encode()
 
 
-def multipart(*files: bytes, end: bytes = b"--edge--\r\n") -> Answer:
+def multipart(*files: bytes, end: bytes = b"--edge--\r\n") -> tuple[int, dict[str, str], bytes]:
     """A WADO-RS answer."""
     body = b"".join(
         b"--edge\r\nContent-Type: application/dicom\r\n\r\n" + f + b"\r\n" for f in files
@@ -84,7 +84,8 @@ def serving(service: Service) -> Iterator[int]:
                 self.send_header(name, value)
             self.end_headers()
             with suppress(OSError):  # hung up on
-                self.wfile.write(body)
+                for piece in (body,) if isinstance(body, bytes) else body:
+                    self.wfile.write(piece)
 
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
@@ -258,6 +259,23 @@ def test_a_redirect_is_not_followed(service: Service, refresh: Any) -> None:
         with pytest.raises(ArchiveError, match="got a redirect"):
             refresh()
     assert other.requests == []
+
+
+@pytest.mark.parametrize("status", [302, 304, 308])
+def test_what_comes_with_a_redirect_is_not_read(
+    service: Service, refresh: Any, status: int
+) -> None:
+    sent = []
+
+    def endless() -> Iterator[bytes]:
+        for n in range(300):
+            sent.append(n)
+            yield bytes(1 << 20)
+
+    service.retrieve = lambda path: (status, {"Location": "http://127.0.0.1/x"}, endless())
+    with pytest.raises(ArchiveError, match="got a redirect; write the final address"):
+        refresh()
+    assert len(sent) < 100
 
 
 def test_no_library_logs_what_is_asked_for(
