@@ -33,13 +33,18 @@ class DicomWeb:
     def __post_init__(self) -> None:
         _require_plain_address(self.url)
         secret = bool(self.username or self.token_file)
-        safe = self.url.startswith("https://") or urlsplit(self.url).hostname in _THIS_MACHINE
+        safe = self.url.startswith("https://") or self.on_this_machine
         require(safe or not secret, "url", self.url, "https:// where a password or token is sent")
         named = bool(self.username) == (self.password_file is not None)
         require(named, "username", self.username, "username and password_file together")
         one = not (self.username and self.token_file)
-        require(one, "token_file", str(self.token_file), "a token or a user name, not both")
+        require(one, "token_file", "a user name too", "a token or a user name, not both")
         require(self.timeout_s > 0, "timeout_s", self.timeout_s, "a number above 0")
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the service is on this computer, so that nothing leaves it."""
+        return urlsplit(self.url).hostname in _THIS_MACHINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

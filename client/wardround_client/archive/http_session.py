@@ -1,7 +1,8 @@
 """The HTTP side of DICOMweb: credentials, trust, bounds, and errors in our words.
 
 Certificates are always verified. Credentials go to the configured host alone: redirects are
-refused, and no netrc file takes their place. Proxies come from the environment.
+refused, and no netrc file takes their place. Proxies come from the environment, but for a service
+on this machine: what is sent to it in clear must not leave the machine for a proxy.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def open_session(config: DicomWeb) -> requests.Session:
         ConfigError: A secret's file or the CA file cannot be used.
     """
     session = requests.Session()
+    session.trust_env = not config.on_this_machine
     session.auth = _credentials(config)
     adapter = _Adapter(_trust(config.ca_file))
     session.mount("https://", adapter)

@@ -278,6 +278,25 @@ def test_what_comes_with_a_redirect_is_not_read(
     assert len(sent) < 100
 
 
+def test_a_token_for_this_machine_is_not_sent_to_a_proxy(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text("hidden")
+    proxy = Service()
+    with serving(service) as port, serving(proxy) as other:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{other}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        web = DicomWeb(url=f"http://localhost:{port}/dicom-web", token_file=token, timeout_s=2)
+        config = SiteConfig(site="site", workspace=tmp_path / "work", dicomweb=web)
+        with open_source(config) as source:
+            assert reasons(list(source.refresh(WANTED))) == [None, None]
+    assert proxy.requests == []
+
+
 def test_no_library_logs_what_is_asked_for(
     refresh: Any, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
