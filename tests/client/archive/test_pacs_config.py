@@ -14,6 +14,7 @@ from wardround_client.archive.dimse_contexts import (
     storage_classes,
     storage_contexts,
 )
+from wardround_client.archive.http_session import open_session
 from wardround_client.archive.pacs import is_uid
 from wardround_common.errors import ConfigError
 from wardround_common.site_config import DicomWeb, Dimse
@@ -50,6 +51,34 @@ def test_a_secret_is_not_sent_in_clear_over_a_network() -> None:
     DicomWeb(url="http://pacs.example")
     with pytest.raises(ConfigError, match="https:// where a password or token is sent"):
         DicomWeb(url="http://pacs.example", token_file=token)
+
+
+@pytest.mark.parametrize("pasted", ["hidden", "hidden" * 100, "hidden\0", "/hidden/hidden"])
+def test_a_secret_in_place_of_its_file_is_not_shown(pasted: str) -> None:
+    with pytest.raises(ConfigError, match=r"^dicomweb\.token_file: its file cannot be opened") as c:
+        open_session(DicomWeb(url="https://pacs.example", token_file=Path(pasted)))
+    assert "hidden" not in str(c.value)
+    with pytest.raises(ConfigError, match=r"^token_file: got 'a user name too'"):
+        DicomWeb(
+            url="https://pacs.example",
+            username="u",
+            password_file=Path("p"),
+            token_file=Path(pasted),
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "mode"), [(b"", 0o600), (b"a\nb", 0o600), (b"\xff", 0o600), (b"a", 0o640)]
+)
+def test_a_secrets_file_is_not_named_where_it_cannot_be_used(
+    tmp_path: Path, content: bytes, mode: int
+) -> None:
+    file = tmp_path / "hidden"
+    file.write_bytes(content)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=r"^dicomweb\.token_file: its file .*") as caught:
+        open_session(DicomWeb(url="https://pacs.example", token_file=file))
+    assert "hidden" not in str(caught.value)
 
 
 def test_receiving_by_tls_needs_a_certificate() -> None:
