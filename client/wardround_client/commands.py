@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
@@ -28,20 +29,23 @@ from wardround_client.quarantine import Reason
 from wardround_client.reports.archive_facts import find_series, open_for_questions
 from wardround_client.reports.data_pages import release_page, site_form, site_page
 from wardround_client.reports.data_report import LeftOut, build_data_report
-from wardround_client.reports.explain import Surroundings, explain
+from wardround_client.reports.explain import Surroundings, explain, read_start
 from wardround_client.reports.explain_study import StudyRules
 from wardround_client.reports.explanation import print_explanation
+from wardround_client.reports.frames import read_all_frames
 from wardround_client.reports.grid import Grid, Row, print_grid, reasons_grid
 from wardround_client.reports.page import Page, print_page, render_page, write_private
-from wardround_client.reports.pixel_words import PixelTask, PixelWords, describe_pixels
+from wardround_client.reports.pixel_words import describe_pixels
 from wardround_client.reports.release import release_form
-from wardround_client.reports.survey import frames_reader, survey_archive
+from wardround_client.reports.survey import survey_archive
 from wardround_client.reports.words import format_count
 from wardround_client.workers import run_guarded
 from wardround_common.errors import ConfigError, StateError
 from wardround_common.site_config import Intake, SiteConfig
 from wardround_common.study import Study
 
+T = TypeVar("T")
+R = TypeVar("R")
 _COUNTS_FILE = "counts.json"
 _NUMBER = frozenset({1})
 _STUDY_DIGITS = 16
@@ -121,8 +125,9 @@ def explain_file(config: SiteConfig, file: Path, study: Study | None, console: C
         source = stack.enter_context(open_source(config))
         around = Surroundings(
             series_of=partial(_series_of, config),
-            read_frames=frames_reader(source),
-            describe_pixels=partial(_describe_guarded, config.intake),
+            read_start=_guarded(read_start, config.intake),
+            frames_of=partial(read_all_frames, source, config.intake),
+            describe_pixels=_guarded(describe_pixels, config.intake),
             rules=None if study is None else _rules(config, study, source),
         )
         found = explain(file, around)
@@ -202,10 +207,15 @@ def _series_of(config: SiteConfig, series_uid: str) -> Sequence[Instance]:
         return find_series(archive, series_uid)
 
 
-def _describe_guarded(intake: Intake, task: PixelTask) -> PixelWords | Reason:
-    limits = limits_of(intake)
-    ((_, words),) = run_guarded(describe_pixels, [task], processes=intake.processes, limits=limits)
-    return words
+def _guarded(function: Callable[[T], R], intake: Intake) -> Callable[[T], R | Reason]:
+    """Calls the function in a worker process of its own, within the site's limits."""
+
+    def call(item: T) -> R | Reason:
+        processes, limits = min(1, intake.processes), limits_of(intake)
+        ((_, result),) = run_guarded(function, [item], processes=processes, limits=limits)
+        return result
+
+    return call
 
 
 def _left_out(config: SiteConfig, study: Study) -> dict[str, LeftOut]:

@@ -332,6 +332,30 @@ def test_explain_works_without_an_index(site: Site) -> None:
     assert not (site.workspace / commands.INDEX_FILE).exists()
 
 
+def test_a_file_is_opened_in_worker_processes_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may hang or fill its reader; this process, which is patched here, reads none."""
+    enhanced = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1", "Modality": "CT"}
+    image = site.hospital.add(3, NumberOfFrames=2, **enhanced)
+    site.run("index")
+    config = site.config.read_text().replace("processes: 0", "processes: 1")
+    site.config.write_text(config)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    for place in ("explain.read_header", "explain.walk_header", "frames.read_frames"):
+        monkeypatch.setattr(f"wardround_client.reports.{place}", fail)
+    monkeypatch.setattr("wardround_client.reports.volume_check.read_frames", fail)
+    code, said, _ = site.run("archive", "explain", image)
+    assert code == 0
+    assert Reason.NO_GEOMETRY in said
+    code, said, _ = site.run("archive", "report")
+    assert code == 0
+    assert Reason.NO_GEOMETRY in said
+
+
 def test_identifiers_are_in_nothing_said_or_written(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.cohort import exclusion
@@ -33,14 +34,23 @@ _PREAMBLE_BYTES = 128
 _PLACE = "place and volume"
 
 
+class FileStart(NamedTuple):
+    """The header of a file, and whether the fast reader reads it."""
+
+    header: Header
+    fast: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What is known around the file."""
 
     series_of: Callable[[str], Sequence[Instance]]
     """SeriesInstanceUID to the instances of the site's index."""
-    read_frames: ReadFrames
-    """Reads the frames of a multi-frame instance of the index."""
+    read_start: Callable[[Path], FileStart | Reason]
+    """Reads a file's header, in a guarded process."""
+    frames_of: Callable[[Sequence[Instance]], ReadFrames]
+    """Reads the frames of the multi-frame instances of a series, in a guarded process."""
     describe_pixels: Callable[[PixelTask], PixelWords | Reason]
     """Describes pixels, in a guarded process."""
     rules: StudyRules | None = None
@@ -56,25 +66,34 @@ def explain(path: Path, around: Surroundings) -> Explanation:
     if not (path.exists() or path.is_symlink()):
         raise ArchiveError("explain: got no file there, expected one; check the path")
     found = Explanation()
-    header = _explain_file(path, found)
+    header = _explain_file(path, around, found)
     if header is None:
         return found
     _explain_kind(header, found)
     if found.reason is Reason.NOT_AN_IMAGE:
         return found
     series = around.series_of(header.series_uid)
+    instance = _itself(path, header, series)
+    members = series if instance in series else [instance]
+    read_frames = around.frames_of(series if instance in series else [instance, *series])
     if header.modality in VOLUME_MODALITIES:
         _explain_place(header, found)
-        _explain_series(header, series, around, found)
+        _explain_series(header, series, read_frames, found)
     _explain_pixels(path, header, around, found)
     if around.rules is not None:
-        instance = _itself(path, header, series)
-        members = series if instance in series else [instance]
-        explain_study(instance, members, around.read_frames, around.rules, found)
+        explain_study(instance, members, read_frames, around.rules, found)
     return found
 
 
-def _explain_file(path: Path, found: Explanation) -> Header | None:
+def read_start(path: Path) -> FileStart | Reason:
+    """Reads a file's header, or says why it cannot; made to run in a worker."""
+    try:
+        return FileStart(read_header(path), fast=walk_header(str(path)) is not None)
+    except DicomError as error:
+        return Reason(error.reason)
+
+
+def _explain_file(path: Path, around: Surroundings, found: Explanation) -> Header | None:
     """What kind of file it is, and what reads it."""
     try:
         status = path.lstat()
@@ -88,14 +107,13 @@ def _explain_file(path: Path, found: Explanation) -> Header | None:
         return None
     found.say("file", f"regular file of {format_bytes(status.st_size)}")
     found.say("file", "preamble and DICM prefix: " + ("there" if marked else "missing"))
-    try:
-        header = read_header(path)
-    except DicomError as error:
-        found.refuse("file", Reason(error.reason))
+    start = around.read_start(path)
+    if isinstance(start, Reason):
+        found.refuse("file", start)
         return None
-    fast = walk_header(str(path)) is not None
-    found.say("file", "header read by " + ("the fast reader" if fast else "pydicom: it is unusual"))
-    return header
+    reader = "the fast reader" if start.fast else "pydicom: it is unusual"
+    found.say("file", f"header read by {reader}")
+    return start.header
 
 
 def _explain_kind(header: Header, found: Explanation) -> None:
@@ -132,7 +150,7 @@ def _explain_place(header: Header, found: Explanation) -> None:
 
 
 def _explain_series(
-    header: Header, series: Sequence[Instance], around: Surroundings, found: Explanation
+    header: Header, series: Sequence[Instance], read_frames: ReadFrames, found: Explanation
 ) -> None:
     """The volume the file belongs to, under both policies for irregular ones."""
     if not series:
@@ -141,8 +159,8 @@ def _explain_series(
     found.say(_PLACE, *describe_series(series))
     uid = header.sop_instance_uid
     own = {i.path for i in series if i.header.sop_instance_uid == uid}
-    strict = plan_volumes(series, around.read_frames, irregular="refuse")
-    lenient = plan_volumes(series, around.read_frames, irregular="resample")
+    strict = plan_volumes(series, read_frames, irregular="refuse")
+    lenient = plan_volumes(series, read_frames, irregular="resample")
     regular, irregular = _volume_with(own, strict.volumes), _volume_with(own, lenient.volumes)
     refusal = next((r for path, r in strict.refused.items() if path in own), None)
     if regular is not None:

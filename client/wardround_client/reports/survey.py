@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from wardround_client.archive.reading import Files, read_guarded
 from wardround_client.archive.source import Progress, Source
@@ -28,9 +28,6 @@ from wardround_client.reports.thumbnails import (
 )
 from wardround_client.reports.volume_check import VOLUME_MODALITIES, check_volumes
 from wardround_client.reports.words import plain_text
-from wardround_client.volumes.multiframe import read_frames
-from wardround_client.volumes.plan import FrameGeometry
-from wardround_common.errors import DicomError
 from wardround_common.site_config import SiteConfig
 
 _PICTURES = 24
@@ -57,22 +54,9 @@ def survey_archive(
     facts = count_archive(index)
     total = count_series(index, VOLUME_MODALITIES)
     series = _reported(iterate_series(index, VOLUME_MODALITIES), total, on_progress)
-    volumes = check_volumes(series, frames_reader(source))
+    volumes = check_volumes(series, source=source, intake=config.intake)
     pictures = _draw(_choose(index), config, source, secret, on_progress)
     return archive_page(facts, volumes, pictures, site=config.site)
-
-
-def frames_reader(source: Source) -> Callable[[Instance], tuple[FrameGeometry, ...] | Reason]:
-    """Reads the frames of a multi-frame instance wherever its file is."""
-
-    def read(instance: Instance) -> tuple[FrameGeometry, ...] | Reason:
-        try:
-            with source.local(instance.path) as path:
-                return read_frames(instance, lambda _: path)
-        except DicomError as error:
-            return Reason(error.reason)
-
-    return read
 
 
 def _reported(

@@ -29,7 +29,7 @@ from wardround_client.reports.archive_facts import (
     open_for_questions,
 )
 from wardround_client.reports.page import Page, Picture, render_page
-from wardround_client.reports.survey import frames_reader, survey_archive
+from wardround_client.reports.survey import survey_archive
 from wardround_client.reports.thumbnails import (
     Sample,
     draw_thumbnail,
@@ -37,7 +37,6 @@ from wardround_client.reports.thumbnails import (
     middle_frame,
 )
 from wardround_client.reports.volume_check import check_volumes
-from wardround_client.volumes.series import ReadFrames
 from wardround_common.errors import StateError
 from wardround_common.site_config import SiteConfig
 
@@ -65,10 +64,6 @@ def _page(config: SiteConfig) -> Page:
 def _pictures(page: Page) -> tuple[Picture, ...]:
     (section,) = (section for section in page.sections if section.key == "pictures")
     return section.pictures
-
-
-def _read_frames(hospital: Any) -> ReadFrames:
-    return frames_reader(FolderSource(hospital.archive))
 
 
 def test_the_counts_are_those_of_the_files(hospital: Any, new_series: NewSeries) -> None:
@@ -117,7 +112,9 @@ def test_volumes_are_counted_by_verdict_and_flag(hospital: Any, new_series: NewS
     new_series([0, 5], number=4)
     _index(hospital.config)
     with open_for_questions(hospital.config) as index:
-        found = check_volumes(iterate_series(index, ("CT",)), _read_frames(hospital))
+        source = FolderSource(hospital.archive)
+        series = iterate_series(index, ("CT",))
+        found = check_volumes(series, source=source, intake=hospital.config.intake)
     assert (found.series, found.volumes, found.regular) == (4, 3, 2)
     assert found.flags == {"uneven": 1}
     assert found.spacings == {"4.00 to 5.99": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from wardround_client.cohort import Disputes
 from wardround_client.index.header import Instance
 from wardround_client.labels.table import TableLabels, read_labels
 from wardround_client.quarantine import Reason
-from wardround_client.reports.explain import Surroundings, explain
+from wardround_client.reports.explain import Surroundings, explain, read_start
 from wardround_client.reports.explain_study import StudyRules
 from wardround_client.reports.explanation import Explanation
+from wardround_client.reports.frames import read_all_frames
 from wardround_client.reports.pixel_words import describe_pixels
-from wardround_client.reports.survey import frames_reader
 from wardround_common.errors import ArchiveError
 from wardround_common.intake_plan import CohortRule, Preprocessing, VolumePreprocessing
+from wardround_common.site_config import Intake
 from wardround_common.study import Study
 
 NewSeries = Callable[..., list[Path]]
 NewStudy = Callable[..., Study]
+UNGUARDED = Intake(processes=0)
 
 
 def _scan(hospital: Any) -> Scan:
@@ -46,7 +49,8 @@ def _explain(hospital: Any, path: Path, study: Study | None = None) -> Explanati
         rules = StudyRules(study=study, disputes=disputes, labels=labels)
     around = Surroundings(
         series_of=series_of,
-        read_frames=frames_reader(FolderSource(hospital.archive)),
+        read_start=read_start,
+        frames_of=partial(read_all_frames, FolderSource(hospital.archive), UNGUARDED),
         describe_pixels=describe_pixels,
         rules=rules,
     )
@@ -221,12 +225,24 @@ def test_a_series_outside_the_index_is_explained_by_its_file_alone(
     assert found.reason is None
 
 
+def test_a_file_that_the_index_lacks_is_explained_beside_its_series(
+    hospital: Any, tmp_path: Path
+) -> None:
+    enhanced = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1", "Modality": "CT"}
+    series = enhanced | {"SeriesInstanceUID": "2.25.77"}
+    path = hospital.add(1, **series).rename(tmp_path / "unknown.dcm")
+    hospital.add(2, **series)
+    said = _said(_explain(hospital, path), "place and volume")
+    assert "1 instances in the index" in said
+
+
 def test_every_file_of_the_corpus_is_explained(shared_data: Path, tmp_path: Path) -> None:
     corpus = shared_data / "dicom_corpus"
     scan = scan_archive(corpus, tmp_path / "index.sqlite")
     around = Surroundings(
         series_of=lambda uid: [i for i in scan.instances if i.header.series_uid == uid],
-        read_frames=frames_reader(FolderSource(corpus)),
+        read_start=read_start,
+        frames_of=partial(read_all_frames, FolderSource(corpus), UNGUARDED),
         describe_pixels=describe_pixels,
     )
     readable = {i.path for i in scan.instances}
