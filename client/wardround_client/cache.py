@@ -148,8 +148,6 @@ class PixelCache:
             table.execute("DELETE FROM entry")  # somebody cut the file: decode everything again
             self._compact()
             table.commit()
-        elif path.exists():
-            os.truncate(path, committed_bytes)
 
     @property
     def pixels_path(self) -> Path:
@@ -175,11 +173,6 @@ class PixelCache:
         if entry is None or entry.row is None:
             raise RuntimeError("the cache was asked for an example that it does not have")
         return entry.row
-
-    def entries(self, keys: Iterable[CacheKey]) -> dict[bytes, CacheEntry]:
-        """Finds, by name, what is known of examples that have not changed since."""
-        known = ((key.name, self.find(key)) for key in keys)
-        return {name: entry for name, entry in known if entry is not None}
 
     def add(self, images: Iterable[tuple[CacheKey, DecodedImage | Reason]]) -> None:
         """Appends images, and remembers refusals; all of them or, after a crash, none.

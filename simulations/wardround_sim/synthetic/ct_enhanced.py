@@ -175,7 +175,7 @@ def _shared_groups(spec: SyntheticHospital, study: ImagingStudy, tomogram: Tomog
 
 def _add_acquisition(groups: Dataset, spec: SyntheticHospital, grid: Grid) -> None:
     """How the frames were taken and reconstructed."""
-    scanner, view_mm = spec.scanner, spec.appearance.field_of_view_mm
+    scanner = spec.scanner
     groups.CTAcquisitionTypeSequence = [
         _item(AcquisitionType="SEQUENCED", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
     ]
@@ -201,17 +201,7 @@ def _add_acquisition(groups: Dataset, spec: SyntheticHospital, grid: Grid) -> No
     groups.CTGeometrySequence = [
         _item(DistanceSourceToDetector=1000.0, DistanceSourceToDataCollectionCenter=550.0)
     ]
-    groups.CTReconstructionSequence = [
-        _item(
-            ReconstructionAlgorithm="FILTER_BACK_PROJ",
-            ConvolutionKernel=scanner.kernel,
-            ConvolutionKernelGroup="LUNG" if scanner.sharpness > 0.5 else "SOFT_TISSUE",
-            ReconstructionFieldOfView=[view_mm, view_mm],
-            ReconstructionPixelSpacing=[ds(value) for value in pixel_spacing(grid)],
-            ReconstructionAngle=360.0,
-            ImageFilter="NONE",
-        )
-    ]
+    _add_reconstruction(groups, spec, grid)
     groups.CTExposureSequence = [
         _item(
             ExposureTimeInms=500.0,
@@ -226,6 +216,21 @@ def _add_acquisition(groups: Dataset, spec: SyntheticHospital, grid: Grid) -> No
             FocalSpots=[0.7],
             FilterType="FLAT",
             FilterMaterial="ALUMINUM",
+        )
+    ]
+
+
+def _add_reconstruction(groups: Dataset, spec: SyntheticHospital, grid: Grid) -> None:
+    scanner, view_mm = spec.scanner, spec.appearance.field_of_view_mm
+    groups.CTReconstructionSequence = [
+        _item(
+            ReconstructionAlgorithm="FILTER_BACK_PROJ",
+            ConvolutionKernel=scanner.kernel,
+            ConvolutionKernelGroup="LUNG" if scanner.sharpness > 0.5 else "SOFT_TISSUE",
+            ReconstructionFieldOfView=[view_mm, view_mm],
+            ReconstructionPixelSpacing=[ds(value) for value in pixel_spacing(grid)],
+            ReconstructionAngle=360.0,
+            ImageFilter="NONE",
         )
     ]
 
