@@ -41,16 +41,17 @@ def application_entity(config: Dimse) -> ApplicationEntity:
     return entity
 
 
-def guard(event: Event, timeout_s: float) -> None:
+def guard(event: Event, timeout_s: float, most_bytes: int | None = None) -> None:
     """Handles EVT_CONN_OPEN: bounds the time and size of what the peer may send.
 
+    ``most_bytes`` is that of one message; the largest instance's where None.
     pynetdicom reads whatever length a peer announces into memory, and waits for it forever.
     """
     connection: Any = event.assoc.dul.socket  # its parts are optional to the type checker only
     connection.socket.settimeout(timeout_s)
     # A request is sent in two pieces; without this the second waits 40 ms for an acknowledgement.
     connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    bounds = _Bounds(connection)
+    bounds = _Bounds(connection, most_bytes)
     connection.recv = bounds.receive
     event.assoc.bind(evt.EVT_DIMSE_RECV, bounds.begin_message)
 
@@ -69,8 +70,9 @@ def leave_answers_to_caller(event: Event) -> None:
 class _Bounds:
     """Reads for one connection, and counts the bytes of the message that is arriving."""
 
-    def __init__(self, connection: AssociationSocket) -> None:
+    def __init__(self, connection: AssociationSocket, most_bytes: int | None) -> None:
         self._connection = connection
+        self._most = MAXIMUM_INSTANCE_BYTES if most_bytes is None else most_bytes
         self._received = 0
 
     def begin_message(self, event: Event) -> None:
@@ -87,7 +89,7 @@ class _Bounds:
         self._received += size
         if size > MAXIMUM_PDU_BYTES + _SLACK_BYTES:
             raise OSError("PDU too large")
-        if self._received > MAXIMUM_INSTANCE_BYTES + _SLACK_BYTES:
+        if self._received > self._most + _SLACK_BYTES:
             raise OSError("message too large")
         _acknowledge_at_once(self._connection.socket)
         data = bytearray(size)
@@ -128,8 +130,9 @@ class Dialler:
         *,
         roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
         handlers: Sequence[tuple[evt.EventType, object]] = (),
+        most_bytes: int | None = None,
     ) -> Association:
-        """Opens an association.
+        """Opens an association; ``most_bytes`` bounds a message, as for `guard`.
 
         Raises:
             TransientError: Nobody answers.
@@ -139,7 +142,7 @@ class Dialler:
         self._probe()
         bound = [
             (evt.EVT_CONN_OPEN, self._remember),
-            (evt.EVT_CONN_OPEN, guard, [self._config.timeout_s]),
+            (evt.EVT_CONN_OPEN, guard, [self._config.timeout_s, most_bytes]),
             (evt.EVT_CONN_OPEN, leave_answers_to_caller),
             *handlers,
         ]

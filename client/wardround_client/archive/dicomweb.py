@@ -16,9 +16,10 @@ import requests
 from dicomweb_client.web import DICOMwebClient
 from pydicom.datadict import tag_for_keyword
 
+from wardround_client.archive.allowance import Allowance, shortened
 from wardround_client.archive.http_session import concerns_one_request, explained, open_session
 from wardround_client.archive.multipart import boundary_of, read_parts
-from wardround_client.archive.pacs import Level, RemoteInstance, RemoteSeries
+from wardround_client.archive.pacs import Level, RemoteInstance, RemoteSeries, is_uid
 from wardround_client.archive.store import Part, Store
 from wardround_client.quarantine import Reason
 from wardround_common.errors import ArchiveError, ConfigError, DicomError
@@ -67,16 +68,18 @@ class DicomWebPacs:
     def find(self, level: Level, keys: Mapping[str, str]) -> Iterator[dict[str, str]]:
         """See `Pacs.find`; asks page by page until one brings nothing new."""
         identifier = _OWN[level]
+        allowance = Allowance(self._shown, self._timeout_s)
         seen: set[str] = set()
         offset = 0
-        while True:
-            page = self._search(level, keys, offset)
-            matches = [_texts(match, keys) for match in page]
-            new = [match for match in matches if match[identifier] not in seen]
-            yield from new
-            seen.update(match[identifier] for match in new)
+        while page := self._search(level, keys, offset):
+            allowance.take(len(page))
             offset += len(page)
-            if not new:
+            before = len(seen)
+            for match in (_texts(match, keys) for match in page):
+                if is_uid(match[identifier]) and match[identifier] not in seen:
+                    seen.add(match[identifier])
+                    yield match
+            if len(seen) == before:
                 return
 
     def fetch(
@@ -108,7 +111,11 @@ class DicomWebPacs:
         if concerns_one_request(response.status_code):
             response.close()
             raise DicomError(Reason.NOT_RETRIEVED)
-        response.raise_for_status()
+        try:
+            response.raise_for_status()
+        except requests.HTTPError:
+            response.close()
+            raise
         return response
 
     def _search(self, level: Level, keys: Mapping[str, str], offset: int) -> list[dict[str, Any]]:
@@ -141,7 +148,7 @@ def _text(match: Mapping[str, Any], keyword: str) -> str:
     element = match.get(f"{tag:08X}")
     values = element.get("Value") if isinstance(element, dict) else None
     first = values[0] if isinstance(values, list) and values else ""
-    return str(first).strip() if isinstance(first, str | int) else ""
+    return shortened(str(first).strip()) if isinstance(first, str | int) else ""
 
 
 def _read_whole(chunks: Iterator[bytes], into: Store) -> Part:

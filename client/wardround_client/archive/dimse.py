@@ -11,6 +11,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context, build_role
 from pynetdicom.transport import ThreadedAssociationServer
 
+from wardround_client.archive.allowance import Allowance, shortened
 from wardround_client.archive.association import Dialler
 from wardround_client.archive.dimse_contexts import (
     MAXIMUM_CLASSES,
@@ -33,6 +34,8 @@ _GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS = 0x0000
 _NO_SUCH_DESTINATION = 0xA801
+_MATCH_BYTES = 1 << 16
+"""Longest message on a connection for queries; a match takes about 200 bytes."""
 _LATE_S = 5.0
 """How long to wait for the next instance after a C-MOVE that says all were sent."""
 
@@ -53,9 +56,12 @@ class DimsePacs:
     def find(self, level: Level, keys: Mapping[str, str]) -> Iterator[dict[str, str]]:
         """See `Pacs.find`."""
         association = self._query_association()
+        allowance = Allowance(self._shown, self._config.timeout_s)
         answers = association.send_c_find(_identifier(level, keys), _FIND)
         for status, match in answers:
             code = self._code_of(status, association)
+            if code in _PENDING:
+                _take(allowance, association)
             if code in _PENDING and match is not None:
                 yield {keyword: _text(match, keyword) for keyword in keys}
             elif code not in (_SUCCESS, *_PENDING):
@@ -149,7 +155,8 @@ class DimsePacs:
     def _query_association(self) -> Association:
         if self._query is None or not self._query.is_established:
             models = (_FIND, _MOVE) if self._config.retrieve == "move" else (_FIND,)
-            self._query = self._dialler.associate([build_context(model) for model in models])
+            contexts = [build_context(model) for model in models]
+            self._query = self._dialler.associate(contexts, most_bytes=_MATCH_BYTES)
             self._require_accepted(self._query, models)
         return self._query
 
@@ -191,10 +198,19 @@ def _identifier(level: Level, keys: Mapping[str, str]) -> Dataset:
     return identifier
 
 
+def _take(allowance: Allowance, association: Association) -> None:
+    """Notes one match; ends the association if there are too many, for more would follow."""
+    try:
+        allowance.take(1)
+    except ArchiveError:
+        association.abort()
+        raise
+
+
 def _text(match: Dataset, keyword: str) -> str:
     """The element as text; empty if absent or broken, for an identifier comes from outside."""
     try:
         with quiet():
-            return str(match.get(keyword) or "").strip(" \0")
+            return shortened(str(match.get(keyword) or "").strip(" \0"))
     except Exception:  # wrong values raise here, in many ways
         return ""

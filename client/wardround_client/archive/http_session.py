@@ -18,13 +18,14 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 from urllib3.exceptions import HTTPError as Urllib3Error
 
+from wardround_client.archive.allowance import Allowance
 from wardround_client.archive.pacs import TransientError
 from wardround_client.archive.secret_file import read_secret
 from wardround_common.errors import ArchiveError, ConfigError
 from wardround_common.site_config import DicomWeb
 
-MAXIMUM_ANSWER_BYTES = 64 << 20
-"""Of a query; 1 000 matches take about 1 MB."""
+MAXIMUM_ANSWER_BYTES = 8 << 20
+"""Of a query; 1 000 matches take about 1 MB, and 50 times the answer's size once parsed."""
 _REFUSING_STATUS = frozenset({401, 403, 407})
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
 
@@ -43,7 +44,7 @@ def open_session(config: DicomWeb) -> requests.Session:
     session = requests.Session()
     session.trust_env = not config.on_this_machine
     session.auth = _credentials(config)
-    adapter = _Adapter(_trust(config.ca_file))
+    adapter = _Adapter(_trust(config.ca_file), config.timeout_s)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -52,8 +53,9 @@ def open_session(config: DicomWeb) -> requests.Session:
 class _Adapter(HTTPAdapter):
     """Sends with our own trust, whatever the environment says; no redirects, bounded answers."""
 
-    def __init__(self, trust: str | bool) -> None:
+    def __init__(self, trust: str | bool, timeout_s: float) -> None:
         self._trust = trust
+        self._timeout_s = timeout_s
         super().__init__()
 
     def send(
@@ -74,7 +76,7 @@ class _Adapter(HTTPAdapter):
             response.close()
             raise requests.TooManyRedirects
         if not stream:
-            _read_bounded(response)
+            _read_bounded(response, Allowance("dicomweb", self._timeout_s))
         return response
 
 
@@ -166,12 +168,17 @@ def _trust(ca_file: Path | None) -> str | bool:
     return str(ca_file)
 
 
-def _read_bounded(response: requests.Response) -> None:
+def _read_bounded(response: requests.Response, allowance: Allowance) -> None:
     """Reads the answer in full, up to a limit; requests itself knows none."""
     body = bytearray()
-    for chunk in response.iter_content(1 << 16):
-        body += chunk
-        if len(body) > MAXIMUM_ANSWER_BYTES:
-            response.close()
-            raise ArchiveError("dicomweb: got an endless answer to a query; see the PACS's log")
+    try:
+        while chunk := response.raw.read1(1 << 16, decode_content=True):  # `read` waits for more
+            body += chunk
+            allowance.take()
+            if len(body) > MAXIMUM_ANSWER_BYTES:
+                hint = "see the PACS's own log"
+                raise ArchiveError(f"dicomweb: got an endless answer to a query; {hint}")
+    except BaseException:
+        response.close()
+        raise
     response._content = bytes(body)

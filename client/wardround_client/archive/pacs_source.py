@@ -6,7 +6,7 @@ was fetched once is not fetched again until it is needed after its eviction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import ArchiveError, DicomError
 
+_MAXIMUM_LISTED = 1_000_000
+"""Imaging studies, and series; each takes some hundred bytes until the refresh ends."""
 _SETTLE_EVERY = 64
 _GIVE_UP_AFTER = 10
 """Series in a row of which nothing arrives: then it is the PACS, not the series."""
@@ -104,10 +106,14 @@ class PacsSource:
     def _plan(self, wanted: Wanted, report: Progress) -> list[RemoteSeries]:
         """Lists the wanted series in order of their places in the store."""
         today = datetime.now(UTC).astimezone().date()
-        studies = sorted(set(find_studies(self._find, wanted, today=today)))
+        studies: set[str] = set()
+        for uid in find_studies(self._find, wanted, today=today):
+            studies.add(uid)
+            _require_few(studies, "imaging studies")
         plan: list[RemoteSeries] = []
-        for done, uid in enumerate(studies, start=1):
+        for done, uid in enumerate(sorted(studies), start=1):
             plan += find_series(self._find, wanted, uid)
+            _require_few(plan, "series")
             report("query", done, len(studies))
         return sorted(plan, key=lambda s: series_path(s.study_uid, s.series_uid))
 
@@ -205,6 +211,12 @@ def _describe(path: bytes, known: Known | None, reason: Reason | None) -> Archiv
         return ArchiveFile(path=path, size_bytes=0, mtime_ns=0, reason=absent)
     size_bytes, mtime_ns = known.facts
     return ArchiveFile(path=path, size_bytes=size_bytes, mtime_ns=mtime_ns)
+
+
+def _require_few(found: Sized, kind: str) -> None:
+    if len(found) > _MAXIMUM_LISTED:
+        hint = "see the PACS's own log, or raise intake.studies_from"
+        raise ArchiveError(f"PACS: got more than {_MAXIMUM_LISTED} {kind}, expected fewer; {hint}")
 
 
 def _ignore(phase: str, done: int, total: int) -> None:

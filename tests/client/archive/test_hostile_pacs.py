@@ -19,7 +19,7 @@ from pynetdicom.events import Event
 from tests.contracts.contents import image
 from tests.contracts.orthanc import free_port
 
-from wardround_client.archive import association, patience, store
+from wardround_client.archive import allowance, association, patience, store
 from wardround_client.archive.dimse import DimsePacs
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.open_source import open_source
@@ -42,6 +42,9 @@ class Pacs:
     def __init__(self) -> None:
         self.listed: list[str] = [ONE.sop_uid, TWO.sop_uid]
         self.sent: Callable[[], list[Dataset]] = lambda: [opened(ONE.file), opened(TWO.file)]
+
+    def answer(self, event: Event) -> Iterator[tuple[int, Dataset | None]]:
+        return self.find(event)
 
     def find(self, event: Event) -> Iterator[tuple[int, Dataset | None]]:
         level = event.identifier.QueryRetrieveLevel
@@ -73,7 +76,7 @@ def serving(pacs: Pacs) -> Iterator[int]:
     entity.add_supported_context(GET)
     entity.add_supported_context(CT, scu_role=True, scp_role=True)
     port = free_port()
-    handlers = [(evt.EVT_C_FIND, pacs.find), (evt.EVT_C_GET, pacs.get)]
+    handlers = [(evt.EVT_C_FIND, pacs.answer), (evt.EVT_C_GET, pacs.get)]
     server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
     try:
         yield port
@@ -159,6 +162,39 @@ def test_a_message_that_does_not_end_is_cut_off(
 ) -> None:
     monkeypatch.setattr(association, "MAXIMUM_INSTANCE_BYTES", 0)
     monkeypatch.setattr(association, "_SLACK_BYTES", 2000)
+    with pytest.raises(ArchiveError, match="broke off"):
+        refresh()
+
+
+def endless(event: Event) -> Iterator[tuple[int, Dataset]]:
+    """Pending matches for as long as somebody listens."""
+    while not event.assoc.is_aborted:
+        match = Dataset()
+        match.StudyInstanceUID, match.SeriesInstanceUID, match.Modality = STUDY, SERIES, "CT"
+        yield 0xFF00, match
+
+
+@pytest.mark.parametrize(
+    ("matches", "timeouts", "line"),
+    [(100, 10.0, "got more than 100 matches"), (100_000, 0.1, "got no end of an answer in time")],
+)
+def test_a_query_without_end_is_broken_off(
+    pacs: Pacs,
+    refresh: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    matches: int,
+    timeouts: float,
+    line: str,
+) -> None:
+    monkeypatch.setattr(allowance, "MAXIMUM_MATCHES", matches)
+    monkeypatch.setattr(allowance, "MAXIMUM_TIMEOUTS", timeouts)
+    monkeypatch.setattr(pacs, "find", endless)
+    with pytest.raises(ArchiveError, match=line):
+        refresh()
+
+
+def test_a_match_larger_than_any_is_cut_off(pacs: Pacs, refresh: Any) -> None:
+    pacs.listed = ["1" * 3_000_000]
     with pytest.raises(ArchiveError, match="broke off"):
         refresh()
 

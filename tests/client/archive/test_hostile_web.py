@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from tests.contracts.contents import image
 
-from wardround_client.archive import http_session, patience, store
+from wardround_client.archive import allowance, http_session, pacs_source, patience, store
+from wardround_client.archive.allowance import shortened
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.open_source import open_source
 from wardround_client.archive.source import Wanted
@@ -216,6 +218,78 @@ def test_a_service_that_knows_no_pages_is_asked_twice_and_no_more(
     service.pages = False
     assert reasons(refresh()) == [None, None]
     assert len(service.requests) == 5
+
+
+def invented(first: int, *, count: int = 10) -> Answer:
+    """A page of series and instances that no page before had."""
+    names = ("00080018", "0020000E")
+    matches = [
+        {tag: {"Value": [f"1.2.{first + n}"]} for tag in names} | {"00080060": {"Value": ["CT"]}}
+        for n in range(count)
+    ]
+    return 200, {}, json.dumps(matches).encode()
+
+
+def test_a_service_that_invents_matches_page_after_page_is_refused(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowance, "MAXIMUM_MATCHES", 1000)
+    service.search = lambda path: invented(10 * len(service.requests))
+    with pytest.raises(ArchiveError, match="got more than 1000 matches to one query"):
+        refresh()
+    assert len(service.requests) == 101
+
+
+def test_a_service_that_goes_on_in_time_but_for_ever_is_refused(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowance, "MAXIMUM_TIMEOUTS", 0.2)
+    service.search = lambda path: invented(10 * len(service.requests))
+    with pytest.raises(ArchiveError, match=r"got no end of an answer in time; .* timeout_s"):
+        refresh()
+
+
+def test_an_answer_that_trickles_is_refused(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowance, "MAXIMUM_TIMEOUTS", 0.2)
+
+    def trickle() -> Iterator[bytes]:
+        for _ in range(300):
+            time.sleep(0.02)
+            yield b" "
+
+    service.search = lambda path: (200, {"Content-Length": "300"}, trickle())
+    start = time.monotonic()
+    with pytest.raises(ArchiveError, match="got no end of an answer in time"):
+        refresh()
+    assert time.monotonic() - start < 4
+
+
+def test_matches_without_identifiers_do_not_lead_to_another_page(
+    service: Service, refresh: Any
+) -> None:
+    service.search = lambda path: (200, {}, b"[" + b",".join([b"{}"] * 1000) + b"]")
+    assert refresh() == []
+    assert len(service.requests) == 1
+
+
+def test_more_series_than_any_archive_has_are_refused(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacs_source, "_MAXIMUM_LISTED", 5)
+    service.search = lambda path: invented(0)
+    with pytest.raises(ArchiveError, match="got more than 5 series"):
+        refresh()
+
+
+def test_a_text_longer_than_any_asked_for_counts_as_none(service: Service, refresh: Any) -> None:
+    long = {"00080018": {"Value": ["1.2"]}, "0020000E": {"Value": [SERIES]}}
+    long["00080060"] = {"Value": [" CT" * 200]}
+    service.search = lambda path: (200, {}, json.dumps([long]).encode())
+    assert refresh() == []
+    assert shortened("x" * 256)
+    assert not shortened("x" * 257)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"7", b"\xff\xfe", b'{"a"'])
