@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pynetdicom import evt
+from pynetdicom import _config, evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 from pynetdicom.events import Event
@@ -26,8 +26,12 @@ from wardround_common.site_config import Dimse
 MAXIMUM_PDU_BYTES = 1 << 17
 _SLACK_BYTES = 1 << 20  # commands, headers and PDUs of peers that exceed what was agreed
 
-# Its lines quote identifiers, and its threads outlive any `with quiet()`.
+# Its lines quote identifiers, and its threads outlive any `with quiet()`. It would compose them
+# even where nobody reads them, and pydicom then warns on stderr, quoting values that are odd.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+_config.LOG_HANDLER_LEVEL = "none"
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
 
 
 def application_entity(config: Dimse) -> ApplicationEntity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -262,3 +263,25 @@ def test_no_library_logs_what_is_sent(
     refresh()
     assert "2.25." not in caplog.text
     assert "Phileak" not in caplog.text
+
+
+def test_an_odd_identifier_is_read_without_a_word(
+    pacs: Pacs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    odd = "1.2.MEIER^HANS"
+
+    def find(event: Event) -> Iterator[tuple[int, Dataset]]:
+        match = Dataset()
+        match.add_new(0x0020000D, "LO", odd)  # without a VR as sent, so a UI to whoever reads it
+        yield 0xFF00, match
+
+    monkeypatch.setattr(pacs, "find", find)
+    with serving(pacs) as port, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")  # as errors, pynetdicom would catch them
+        client = DimsePacs(Dimse(host="127.0.0.1", port=port, called_ae="HOSTILE", timeout_s=3))
+        found = list(client.find("STUDY", {"StudyInstanceUID": ""}))
+        client.close()
+    assert found == [{"StudyInstanceUID": odd}]
+    told = capfd.readouterr()
+    assert "MEIER" not in told.out + told.err
+    assert [str(warning.message) for warning in warned] == []
