@@ -15,12 +15,12 @@ from wardround_client.archive.catalogue import FORMAT, SCHEMA, Catalogue, Known
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.pacs import Level, Pacs, RemoteInstance, RemoteSeries
 from wardround_client.archive.patience import patiently
+from wardround_client.archive.received import identify
 from wardround_client.archive.retrieval import Retrieval
 from wardround_client.archive.search import find_instances, find_series, find_studies
 from wardround_client.archive.source import Progress, Wanted
 from wardround_client.archive.store import Facts, Store, path_of, series_of, series_path
 from wardround_client.index.header import Header
-from wardround_client.index.reader import read_header
 from wardround_client.quarantine import Reason
 from wardround_client.storage import open_database
 from wardround_common.errors import ArchiveError, DicomError
@@ -96,7 +96,7 @@ class PacsSource:
             return known
         try:
             with self.local(path) as file:
-                return read_header(file)
+                return identify(file).header
         except DicomError as error:
             return Reason(error.reason)
 

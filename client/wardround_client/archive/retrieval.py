@@ -86,13 +86,18 @@ class Retrieval:
     def _receive(self, instances: Sequence[RemoteInstance]) -> None:
         with closing(self._pacs.fetch(self._series, instances, into=self._store)) as arriving:
             for n, part in enumerate(arriving):
-                self._take(part)
+                self._take(part, instances)
                 if n >= len(instances) + _SURPLUS:
                     break  # no honest answer is this long
 
-    def _take(self, part: Part) -> None:
+    def _take(self, part: Part, asked: Sequence[RemoteInstance]) -> None:
         """Keeps ``part`` if it is one of the missing, and discards it otherwise."""
-        found = self._identify(part)
+        try:
+            found = self._identify(part)
+        except DicomError as error:
+            found = None
+            if len(asked) == 1 and error.reason == Reason.TOO_LARGE:
+                self.reasons[asked[0].sop_uid] = Reason.TOO_LARGE
         instance = self.missing.pop(found.sop_uid, None) if found else None
         if found is None or instance is None:
             part.discard()
@@ -101,10 +106,11 @@ class Retrieval:
         self._on_kept(instance, self._store.keep(part, path), found.header)
 
     def _identify(self, part: Part) -> Received | None:
-        """What arrived, or None if it cannot be told or belongs to another series."""
-        try:
-            found = identify(part.path)
-        except DicomError:
-            return None
+        """What arrived, or None if it belongs to another series.
+
+        Raises:
+            DicomError: It cannot be told.
+        """
+        found = identify(part.path)
         asked = (self._series.study_uid, self._series.series_uid)
         return found if (found.study_uid, found.series_uid) == asked else None

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from tests.contracts.contents import image
 
-from wardround_client.archive import allowance, http_session, pacs_source, patience, store
+from wardround_client.archive import allowance, http_session, pacs_source, patience, received, store
 from wardround_client.archive.allowance import shortened
 from wardround_client.archive.files import ArchiveFile
 from wardround_client.archive.open_source import open_source
 from wardround_client.archive.source import Wanted
 from wardround_client.quarantine import Reason
+from wardround_client.workers import Limits
 from wardround_common.errors import ArchiveError
 from wardround_common.site_config import DicomWeb, SiteConfig
 
@@ -193,6 +194,15 @@ def test_an_oversized_instance_is_refused_and_the_other_comes(
     service.retrieve = lambda path: multipart(large if path.endswith((SERIES, ".1")) else TWO.file)
     assert sorted(map(str, reasons(refresh()))) == ["None", "too-large"]
     assert stored(tmp_path) == 1
+
+
+def test_an_instance_that_takes_too_much_to_read_is_told(
+    service: Service, refresh: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(received, "LIMITS", Limits(seconds=1e-6, memory_bytes=1 << 30))
+    deflated = image("CT", (1, 1, 1), "deflated").file
+    service.retrieve = lambda path: multipart(TWO.file if path.endswith(".2") else deflated)
+    assert sorted(map(str, reasons(refresh()))) == ["None", "too-large"]
 
 
 def test_an_endless_stream_of_parts_is_broken_off(
