@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from wardround_client.reports.archive_facts import ArchiveFacts
 from wardround_client.reports.grid import Grid, Row, count_rows, reasons_grid
 from wardround_client.reports.page import Page, Picture, Section, Tile
 from wardround_client.reports.volume_check import SPACING_NAMES, VolumeCheck
-from wardround_client.reports.words import format_bytes, format_count, plain_text, standard_name
+from wardround_client.reports.words import (
+    format_bytes,
+    format_count,
+    maker_name,
+    modality_name,
+    standard_name,
+)
 
 _LISTED = 25
 _NUMBERS = frozenset({1, 2})
@@ -75,15 +82,14 @@ def _warnings(facts: ArchiveFacts) -> tuple[str, ...]:
 def _contents(facts: ArchiveFacts) -> Section:
     total = facts.instances
     heads = ("", "instances", "share")
-    devices: dict[str, int] = {}
-    for (maker, model), number in facts.devices.items():
-        name = ", ".join(dict.fromkeys((plain_text(maker), plain_text(model))))
-        devices[name] = devices.get(name, 0) + number
+    makers = Counter[str]()
+    for (maker, _), number in facts.devices.items():
+        makers[maker] += number
     named = {
-        "Modality": _plain(facts.modalities),
-        "Manufacturer and model": devices,
-        "SOP class": _standard_names(facts.sop_classes),
-        "Transfer syntax": _standard_names(facts.transfer_syntaxes),
+        "Modality": _renamed(facts.modalities, modality_name),
+        "Manufacturer": _renamed(makers, maker_name),
+        "SOP class": _renamed(facts.sop_classes, standard_name),
+        "Transfer syntax": _renamed(facts.transfer_syntaxes, standard_name),
     }
     grids = [
         Grid(
@@ -166,16 +172,11 @@ def _quarantine(facts: ArchiveFacts, volumes: VolumeCheck) -> Section:
     )
 
 
-def _plain(counts: Mapping[str, int]) -> dict[str, int]:
-    return {plain_text(name): number for name, number in counts.items()}
-
-
-def _standard_names(counts: Mapping[str, int]) -> dict[str, int]:
-    """UIDs by their names in the standard; private ones are counted together."""
-    named: dict[str, int] = {}
-    for uid, number in counts.items():
-        name = standard_name(uid)
-        named[name] = named.get(name, 0) + number
+def _renamed(counts: Mapping[str, int], name_of: Callable[[str], str]) -> Mapping[str, int]:
+    """Values of a header element by the names they are shown under, counted together."""
+    named = Counter[str]()
+    for value, number in counts.items():
+        named[name_of(value)] += number
     return named
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import isfinite
 
 from wardround_client.examples import ExampleFacts
 from wardround_client.reports.suppression import Tally
-from wardround_client.reports.words import NOT_STATED, plain_text
+from wardround_client.reports.words import NOT_STATED, kernel_name, maker_name
 from wardround_client.split import Part
 
 _AGES = (0, 18, 40, 60, 80)
@@ -43,9 +43,9 @@ class Breakdown:
     title: str
     tally: Tally[str]
     refines: str = ""
-    """Key of the breakdown whose cells this one's cells make up, as models do manufacturers."""
-    bands: tuple[str, ...] = ()
-    """Those of the cells that are bands of a number, ascending."""
+    """Key of the breakdown whose cells this one's cells make up, as kernels do manufacturers."""
+    names: tuple[str, ...] = ()
+    """Cells known beforehand, in their order; none where the names are those that occur."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +73,18 @@ def break_down_all(
     always = (
         _break_down("label", "Label", facts, lambda f: classes[f.label], classes),
         _break_down("part", "Part of the split", facts, lambda f: f.part.value, _PARTS),
-        _break_down("sex", "Sex", facts, _sex_of, _SEX.values()),
-        _in_bands("age", "Age, years", facts, lambda f: age_band(f.age_years), _AGE_BANDS),
-        _break_down("manufacturer", "Manufacturer", facts, lambda f: plain_text(f.manufacturer)),
-        _refine("manufacturer", _break_down("model", "Model of the device", facts, _model_of)),
+        _break_down("sex", "Sex", facts, _sex_of, (*_SEX.values(), NOT_STATED)),
+        _break_down(
+            "age", "Age, years", facts, lambda f: age_band(f.age_years), (*_AGE_BANDS, NOT_STATED)
+        ),
+        _break_down("manufacturer", "Manufacturer", facts, _maker_of),
         _break_down("copies", "Same pixels found", facts, lambda f: _copies(f, images), _COPIES),
     )
+    mm_bands = (*_MM_BANDS, NOT_STATED)
     volumes = (
         _refine("manufacturer", _break_down("kernel", "Reconstruction kernel", facts, _kernel_of)),
-        _in_bands("thickness", "Slice thickness in the header, mm", facts, _thickness, _MM_BANDS),
-        _in_bands("spacing", "Distance of the slices, mm", facts, _spacing, _MM_BANDS),
+        _break_down("thickness", "Slice thickness in the header, mm", facts, _thickness, mm_bands),
+        _break_down("spacing", "Distance of the slices, mm", facts, _spacing, mm_bands),
         _break_down("flags", "Regularity of the volume", facts, _regularity),
     )
     return (*always, *(b for b in volumes if {n for n in b.tally if b.tally[n]} - _SILENT))
@@ -93,7 +95,7 @@ def _break_down(
     title: str,
     facts: Sequence[ExampleFacts],
     name_of: Callable[[ExampleFacts], str],
-    names: Iterable[str] = (),
+    names: Sequence[str] = (),
 ) -> Breakdown:
     """Counts by one property: ``names`` in their order, also empty ones, then what else occurs."""
     tally: dict[str, Counter[str]] = {name: Counter() for name in names}
@@ -101,33 +103,24 @@ def _break_down(
     for fact in facts:
         tally.setdefault(name_of(fact), Counter())[fact.patient] += 1
     ordered = [*list(tally)[:known], *sorted(list(tally)[known:])]
-    return Breakdown(key=key, title=title, tally={name: tally[name] for name in ordered})
-
-
-def _in_bands(
-    key: str,
-    title: str,
-    facts: Sequence[ExampleFacts],
-    band_of: Callable[[ExampleFacts], str],
-    bands: tuple[str, ...],
-) -> Breakdown:
-    return replace(_break_down(key, title, facts, band_of, bands), bands=bands)
+    cells = {name: tally[name] for name in ordered}
+    return Breakdown(key=key, title=title, tally=cells, names=tuple(names))
 
 
 def _refine(key: str, breakdown: Breakdown) -> Breakdown:
-    """Notes what the cells are parts of: each maker has its own models and words for kernels."""
+    """Notes what the cells are parts of: each maker has its own words for kernels."""
     return replace(breakdown, refines=key)
 
 
 def cross_all(facts: Sequence[ExampleFacts], classes: Sequence[str]) -> tuple[CrossTable, ...]:
     """Label by part, sex and manufacturer: what would let a model learn the wrong thing."""
-    makers = sorted({plain_text(fact.manufacturer) for fact in facts})
+    makers = sorted({_maker_of(fact) for fact in facts})
     unstated = [NOT_STATED] if any(_sex_of(fact) == NOT_STATED for fact in facts) else []
     sexes = [*_SEX.values(), *unstated]
     crosses: tuple[tuple[str, str, Sequence[str], Callable[[ExampleFacts], str]], ...] = (
         ("part", "Label by part of the split", _PARTS, lambda f: f.part.value),
         ("sex", "Label by sex", sexes, _sex_of),
-        ("manufacturer", "Label by manufacturer", makers, lambda f: plain_text(f.manufacturer)),
+        ("manufacturer", "Label by manufacturer", makers, _maker_of),
     )
     return tuple(
         _cross(f"label-{key}", title, facts, (rows, classes), row_of)
@@ -160,12 +153,12 @@ def _sex_of(fact: ExampleFacts) -> str:
     return _SEX.get(fact.sex, NOT_STATED)
 
 
-def _model_of(fact: ExampleFacts) -> str:
-    return f"{plain_text(fact.manufacturer)}: {plain_text(fact.model_name)}"
+def _maker_of(fact: ExampleFacts) -> str:
+    return maker_name(fact.manufacturer)
 
 
 def _kernel_of(fact: ExampleFacts) -> str:
-    return plain_text(fact.kernel)
+    return kernel_name(fact.kernel)
 
 
 def _thickness(fact: ExampleFacts) -> str:

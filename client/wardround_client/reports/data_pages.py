@@ -19,7 +19,7 @@ _PSEUDONYM_DIGITS = 8
 _VERDICTS = {"within": "as declared", "outside": "outside", "unknown": "cannot be told"}
 _STATES = {
     "whole": "",
-    "part": "Further cells of this table are not given.",
+    "joined": "Some rows are of several cells.",
     "withheld": "Not given: too few patients in one of its cells.",
 }
 
@@ -109,11 +109,9 @@ def release_page(form: Mapping[str, Any]) -> Page:
     return Page(
         title=f"Data of study {form['study']} at {form['site']}",
         eyebrow="data report, form for release",
-        lead=f"{format_count(examples)} usable examples of "
-        f"{format_count(form['patients'])} patients.",
+        lead=f"{format_count(examples)} usable examples.",
         tiles=(
             Tile(value=format_count(examples), label="usable examples"),
-            Tile(value=format_count(form["patients"]), label="patients"),
             *_median_tiles({t: (m, f"{unit}, rounded") for t, (m, unit) in medians.items()}),
         ),
         sections=(
@@ -130,9 +128,8 @@ def release_page(form: Mapping[str, Any]) -> Page:
             Section(
                 key="tables",
                 title="The examples",
-                text=f"Neighbouring bands of a number are joined until each has {k} patients. A "
-                "cell of fewer is not given, and with it as many others as it takes for sums and "
-                f"differences to tell nothing about fewer than {k}.",
+                text=f"Cells of fewer than {k} patients are joined with others, so that nothing "
+                f"given here tells of fewer than {k}; what is not stated is among the last row.",
                 grids=tuple(_released_grid(t, examples) for t in form["tables"].values()),
             ),
             Section(
@@ -146,8 +143,7 @@ def release_page(form: Mapping[str, Any]) -> Page:
             ),
         ),
         footer=f"Study {form['study_sha256']}. No count in this form is of fewer than {k} "
-        "patients. Two forms of one site must not be compared by people who could learn from "
-        "their difference: hand out one for each study.",
+        "patients, and the site makes no two forms whose patients differ by fewer.",
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wardround_client.examples import ExampleFacts
@@ -93,30 +93,34 @@ def build_data_report(
 
 
 def _ages(facts: Sequence[ExampleFacts]) -> Spread:
-    """One age a patient: the median over their examples."""
-    ages: dict[str, list[float]] = defaultdict(list)
-    for fact in facts:
-        if fact.age_years is not None:
-            ages[fact.patient].append(fact.age_years)
-    values = sorted(statistics.median(found) for found in ages.values())
-    return Spread(
-        key="age",
-        title="Age of the patients",
-        unit="years",
-        values=tuple(values),
-        patients=len(ages),
-        band=age_band(statistics.median(values)) if values else "",
-    )
+    ages = [(fact.patient, fact.age_years) for fact in facts]
+    return _spread("age", "Age of the patients", "years", ages, band_of=age_band)
 
 
 def _spacings(facts: Sequence[ExampleFacts]) -> Spread:
-    spaced = [(f.slice_spacing_mm, f.patient) for f in facts if f.slice_spacing_mm is not None]
-    values = sorted(spacing for spacing, _ in spaced)
+    spacings = [(fact.patient, fact.slice_spacing_mm) for fact in facts]
+    return _spread("spacing", "Distance of the slices", "mm", spacings, band_of=length_band)
+
+
+def _spread(
+    key: str,
+    title: str,
+    unit: str,
+    found: Sequence[tuple[str, float | None]],
+    *,
+    band_of: Callable[[float | None], str],
+) -> Spread:
+    """One value a patient, the median over their examples: no patient owns the whole's median."""
+    stated: dict[str, list[float]] = defaultdict(list)
+    for patient, value in found:
+        if value is not None:
+            stated[patient].append(value)
+    values = sorted(statistics.median(own) for own in stated.values())
     return Spread(
-        key="spacing",
-        title="Distance of the slices",
-        unit="mm",
+        key=key,
+        title=title,
+        unit=unit,
         values=tuple(values),
-        patients=len({patient for _, patient in spaced}),
-        band=length_band(statistics.median(values)) if values else "",
+        patients=len(stated),
+        band=band_of(statistics.median(values)) if values else "",
     )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from wardround_client.examples import ExampleFacts
 from wardround_client.reports.spread import Spread
-from wardround_client.reports.words import plain_text
+from wardround_client.reports.words import maker_name
 from wardround_common.intake_plan import DeclaredData
 
 Verdict = Literal["within", "outside", "unknown"]
@@ -25,6 +25,11 @@ class Drift:
     declared: str
     found: str
     verdict: Verdict
+    """Of the exact numbers: stays at the site."""
+    wanted: tuple[float, float] | None = None
+    """The declared range, both ends included, if it is one."""
+    makers: frozenset[str] = frozenset()
+    """Declared manufacturers by their usual names, if it is those."""
 
 
 def compare(
@@ -60,6 +65,7 @@ def _compare_range(key: str, title: str, wanted: tuple[float, float], value: flo
         declared=f"{least:g} to {largest:g}",
         found="not stated" if value is None else f"{value:.3g}",
         verdict=verdict,
+        wanted=wanted,
     )
 
 
@@ -67,13 +73,14 @@ def _compare_makers(facts: Sequence[ExampleFacts], wanted: Sequence[str]) -> Dri
     """Names the makers found that the study does not; one without a name counts as foreign."""
     accepted = {name.strip().upper() for name in wanted}
     foreign = {f.manufacturer for f in facts if f.manufacturer.strip().upper() not in accepted}
-    names = ", ".join(sorted({plain_text(name) for name in foreign}))
+    names = ", ".join(sorted({maker_name(name) for name in foreign}))
     return Drift(
         key="manufacturer",
         title="Manufacturers",
         declared=", ".join(wanted),
         found=f"also {names}" if foreign else "no others",
         verdict="outside" if foreign else "within" if facts else "unknown",
+        makers=frozenset(map(maker_name, wanted)),
     )
 
 

@@ -1,6 +1,6 @@
 """Explains one file to the site's own staff: every step of intake, and where it ends.
 
-Shown are numbers, names from the DICOM standard and the maker's words about the device. No name,
+Shown are numbers, words from the DICOM standard and names of known makers and kernels. No name,
 number or date of a patient, no UID and no path is shown: whoever asks knows which file it is.
 """
 
@@ -23,7 +23,14 @@ from wardround_client.reports.explanation import Explanation
 from wardround_client.reports.pixel_words import PixelTask, PixelWords
 from wardround_client.reports.stack_words import describe_series, describe_volume
 from wardround_client.reports.volume_check import VOLUME_MODALITIES
-from wardround_client.reports.words import format_bytes, plain_text, standard_name
+from wardround_client.reports.words import (
+    format_bytes,
+    image_type,
+    kernel_name,
+    maker_name,
+    modality_name,
+    standard_name,
+)
 from wardround_client.volumes.geometry import read_plane
 from wardround_client.volumes.plan import VolumePlan
 from wardround_client.volumes.series import ReadFrames, plan_volumes
@@ -121,12 +128,12 @@ def _explain_kind(header: Header, found: Explanation) -> None:
         "kind",
         f"SOP class: {standard_name(header.sop_class_uid)}",
         f"transfer syntax: {standard_name(header.transfer_syntax)}",
-        f"modality: {plain_text(header.modality)}",
-        f"image type: {plain_text(header.image_type)}",
-        f"device: {plain_text(header.manufacturer)}, {plain_text(header.model_name)}",
+        f"modality: {modality_name(header.modality)}",
+        f"image type: {image_type(header.image_type)}",
+        f"maker: {maker_name(header.manufacturer)}",
     )
     if header.kernel:
-        found.say("kind", f"kernel: {plain_text(header.kernel)}")
+        found.say("kind", f"kernel: {kernel_name(header.kernel)}")
     any_study = CohortRule(modalities=(header.modality,), excluded_image_types=())
     reason = exclusion(header, any_study)
     if reason is not None:

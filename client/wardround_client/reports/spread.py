@@ -1,4 +1,4 @@
-"""A number over patients or examples."""
+"""A number over patients."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """A number over patients or examples."""
+    """A number over patients."""
 
     key: str
     """Key of the breakdown that counts the same number in bands."""
     title: str
     unit: str
     values: tuple[float, ...]
-    """Sorted; one for each patient, or for each example."""
+    """Sorted; one for each patient."""
     patients: int
     """How many different patients they come from."""
     band: str = ""

@@ -27,7 +27,7 @@ from wardround_client.reports.thumbnails import (
     middle_frame,
 )
 from wardround_client.reports.volume_check import VOLUME_MODALITIES, check_volumes
-from wardround_client.reports.words import plain_text
+from wardround_client.reports.words import maker_name, modality_name
 from wardround_common.site_config import SiteConfig
 
 _PICTURES = 24
@@ -108,8 +108,8 @@ def _picture(header: Header, png: bytes | Reason, secret: bytes) -> Picture:
     patient = pseudonym(secret, header.patient_id, header.issuer)[:_PSEUDONYM_DIGITS]
     size = f"{_number(header.rows)}\u00a0x\u00a0{_number(header.columns)}"
     return Picture(
-        title=f"{plain_text(header.modality)}, {plain_text(header.manufacturer)}",
-        caption=f"{plain_text(header.model_name)}, {size}, patient {patient}",
+        title=f"{modality_name(header.modality)}, {maker_name(header.manufacturer)}",
+        caption=f"{size}, patient {patient}",
         png_base64="" if isinstance(png, Reason) else base64.b64encode(png).decode(),
         refusal=refusal,
     )

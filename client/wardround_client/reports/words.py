@@ -1,21 +1,45 @@
-"""Numbers and names as a report writes them."""
+"""Numbers and names as a report writes them.
+
+Anybody may have typed a patient's name into a text of a header: shown are words from lists alone.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
 
-NOT_STATED = "not stated"
-_FOREIGN = re.compile(r"[^A-Za-z0-9 .,:;_+\-/()&*#%='\\]+")
-_LONGEST = 40
+from wardround_client.deidentify import terms
+
+NOT_STATED, OTHER = "not stated", "other"
 
 
-def plain_text(text: str) -> str:
-    """A maker's words from a header: printable ASCII, no control sequence, of bounded length."""
-    clean = " ".join(_FOREIGN.sub("?", text).split())
-    return (clean if len(clean) <= _LONGEST else clean[: _LONGEST - 3] + "...") or NOT_STATED
+def maker_name(text: str) -> str:
+    """A known maker's usual name; whatever else stands in the element is not shown."""
+    known = terms.maker(text)
+    return NOT_STATED if not text.strip() else OTHER if known == "Other" else known
+
+
+def kernel_name(text: str) -> str:
+    """A reconstruction kernel of a known form; each of several values."""
+    return _each(text, terms.kernel)
+
+
+def image_type(text: str) -> str:
+    """The defined terms of ImageType; other values are not shown."""
+    return _each(text, lambda part: part.upper() if part.upper() in terms.IMAGE_TYPE else "")
+
+
+def modality_name(text: str) -> str:
+    """A modality of the standard."""
+    return _each(text, lambda part: part if part in terms.ANY_MODALITY else "")
+
+
+def _each(text: str, form: Callable[[str], str]) -> str:
+    if not text.strip():
+        return NOT_STATED
+    return ", ".join(form(part.strip()) or OTHER for part in text.split("\\"))
 
 
 def standard_name(uid: str) -> str:
