@@ -37,6 +37,7 @@ from wardround_client.reports.grid import Grid, Row, print_grid, reasons_grid
 from wardround_client.reports.page import Page, print_page, render_page, write_private
 from wardround_client.reports.pixel_words import describe_pixels
 from wardround_client.reports.release import release_form
+from wardround_client.reports.releases import RELEASES_FILE, record_release
 from wardround_client.reports.survey import survey_archive
 from wardround_client.reports.words import format_count
 from wardround_client.workers import run_guarded
@@ -139,14 +140,17 @@ def explain_file(config: SiteConfig, file: Path, study: Study | None, console: C
 def report_data(config: SiteConfig, study: Study, out: Path | None, console: Console) -> None:
     """Prints a study's data report; writes the full form and the one that may leave.
 
+    Forms for release of an earlier run are removed: the folder holds what may leave now.
+
     Raises:
         PolicyError: The full form is written, and none may leave.
     """
     folder = _folder(config, out)
     if out is None:
         folder /= study.sha256().hex()[:_STUDY_DIGITS]
+    facts = read_example_facts(config, study)
     found = build_data_report(
-        read_example_facts(config, study),
+        facts,
         study.cohort.declared,
         study.privacy.minimum_count,
         classes=study.task.classes,
@@ -164,6 +168,8 @@ def report_data(config: SiteConfig, study: Study, out: Path | None, console: Con
     _write_page(page, folder / "site.html", console)
     _write_json(site_form(found, **identity), folder / "site.json")
     release = release_form(found, **identity)
+    releases = config.workspace / "reports" / RELEASES_FILE
+    record_release(releases, release, {fact.patient for fact in facts})
     _write_json(release, folder / "release.json")
     _write_page(release_page(release), folder / "release.html", console)
 

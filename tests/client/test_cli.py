@@ -39,11 +39,17 @@ PLANTED = {
     "StudyInstanceUID": "2.25.987654321",
     "SeriesInstanceUID": "2.25.987654322",
     "StudyID": "Studyleak",
+    "Manufacturer": "MEIERLEAK HANS 19600101",
+    "ManufacturerModelName": "MRN 7654321",
+    "ConvolutionKernel": "SMITHLEAK",
+    "ImageType": ["ORIGINAL", "PRIMARY", "DOELEAK"],
 }
+PLANTED_TEXTS = [value for value in PLANTED.values() if isinstance(value, str)]
 SECRETS = (
-    *(part for value in PLANTED.values() for part in value.replace(" of ", "^").split("^")),
+    *(part for value in PLANTED_TEXTS for part in value.replace(" of ", "^").split("^")),
     "2.25.98765432",
     "^JOHN",
+    *("MEIERLEAK", "19600101", "7654321", "DOELEAK"),
     "pathleak",
 )
 
@@ -76,7 +82,8 @@ class Site:
         return code, said.out, said.err
 
     def written(self) -> list[Path]:
-        return [path for path in self.reports.rglob("*") if path.is_file()]
+        found = (path for path in self.reports.rglob("*") if path.is_file())
+        return [path for path in found if path.name != "releases.json"]
 
 
 @pytest.fixture
@@ -275,6 +282,41 @@ def test_no_form_for_release_remains_where_none_may_leave(site: Site) -> None:
     assert code == cli.USAGE_ERROR
     assert "fewer than 5 patients" in said
     assert {path.name for path in site.written()} == {"site.html", "site.json"}
+
+
+def test_no_two_forms_differ_by_few_patients(site: Site) -> None:
+    """Removing a few patients gives no second form; removing as many as the least number does."""
+    site.hospital.fill(60)
+    site.run("prepare", site.study)
+    assert [site.run("data-report", site.study)[0] for _ in range(2)] == [0, 0]
+    ledger = site.reports / "releases.json"
+    assert stat.S_IMODE(ledger.stat().st_mode) == 0o600
+    assert len(json.loads(ledger.read_bytes())["releases"]) == 1
+    for number in range(4):
+        (site.hospital.archive / f"{number:06}.dcm").unlink()
+    site.run("prepare", site.study)
+    code, _, said = site.run("data-report", site.study)
+    assert code == cli.USAGE_ERROR
+    assert "wait for more patients" in said
+    assert {path.name for path in site.written()} == {"site.html", "site.json"}
+    (site.hospital.archive / "000004.dcm").unlink()
+    site.run("prepare", site.study)
+    assert site.run("data-report", site.study)[0] == 0
+    ledger.write_text("[]")
+    code, _, said = site.run("data-report", site.study)
+    assert code == cli.USAGE_ERROR
+    assert "releases.json: is damaged" in said
+
+
+def test_the_same_patients_give_no_other_form(site: Site) -> None:
+    site.hospital.fill(60)
+    site.run("prepare", site.study)
+    site.run("data-report", site.study)
+    site.hospital.add(3, PatientAge="090Y")
+    site.run("prepare", site.study)
+    code, _, said = site.run("data-report", site.study)
+    assert code == cli.USAGE_ERROR
+    assert "another form of the same patients" in said
 
 
 def test_a_data_report_needs_prepared_examples(site: Site) -> None:
