@@ -45,10 +45,13 @@ from wardround_client.index.walker import walk_header
 from wardround_client.quarantine import Reason
 from wardround_common.errors import DicomError
 
+# Log lines of the DICOM libraries quote tag values: they are silenced for good, in every process.
+for _name in ("pydicom", "highdicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+
 MAXIMUM_FILE_BYTES = 1 << 30
 _PIXELS = 0x7FE00008
 _SMALL_BYTES = 1 << 16
-_LOGGERS = ("pydicom", "highdicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls")
 _DECIDE_NOTHING = frozenset(
     {
         "Manufacturer",
@@ -69,18 +72,10 @@ _AS_TEXT = (None, "DS", "IS", "UN")
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences warnings and log lines of the DICOM libraries, which quote tag values."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    """Silences warnings of the DICOM libraries, which quote tag values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_below(root: bytes, path: bytes) -> Header | Reason:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +24,6 @@ from wardround_common.intake_plan import LabelRule
 
 _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 MASK_CLASSES = frozenset({SegmentationStorage, _LABEL_MAP})
-# highdicom logs what it finds odd, with values; `quiet` knows pydicom's loggers only.
-logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)
 ANY_FRAME = 0
 """Frame number of a reference that names a whole instance."""
 
