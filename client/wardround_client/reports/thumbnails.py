@@ -39,8 +39,9 @@ class Sample(NamedTuple):
 
 
 def may_be_drawn(header: Header) -> bool:
-    """Tells whether an image is of a kind that carries no burned-in text."""
-    return exclusion(header, _RULE) is None
+    """Tells whether an image is of a kind that carries no burned-in text, and nothing admits any."""
+    admitted = {text.strip() for text in header.burned_in.upper().split("\\")} - {"", "NO"}
+    return not admitted and exclusion(header, _RULE) is None
 
 
 def middle_frame(header: Header) -> int:

@@ -159,6 +159,8 @@ def test_what_cannot_be_drawn_shows_its_reason(hospital: Any) -> None:
     "elements",
     [
         {"BurnedInAnnotation": "YES"},
+        {"BurnedInAnnotation": ["YES", "YES"]},
+        {"BurnedInAnnotation": "UNKNOWN"},
         {"Modality": "US"},
         {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},
         {"ImageType": ["DERIVED", "SECONDARY"]},
