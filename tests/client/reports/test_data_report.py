@@ -214,6 +214,11 @@ def test_no_median_is_released_that_those_without_a_value_could_move() -> None:
     form = _release(facts)
     assert form["tables"]["age"]["examples"]["40 to 59"] == 5
     assert form["medians"]["age"]["median"] is None
+    ages = [30.0] * 10 + [50.0] * 5 + [70.0] * 13
+    facts = [_fact(n, age_years=age) for n, age in enumerate((*ages, None, None, None))]
+    report = _report(facts)
+    assert {s.key: s.band for s in report.spreads}["age"] == "40 to 59"
+    assert release_form(report, **IDENTITY)["medians"]["age"]["median"] is None
 
 
 @pytest.mark.parametrize(
