@@ -236,7 +236,7 @@ class _Nursery:
             )
         self._control: Connection[Any, Any] = Connection(ours.detach())
         try:
-            self._control.send([place for place in sys.path if place])
+            self._control.send(sys.path)
             self._control.send((function, memory_bytes))
             failure = self._control.recv()
         except (EOFError, OSError):

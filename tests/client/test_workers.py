@@ -175,7 +175,6 @@ def test_a_module_in_the_current_folder_is_never_run(
 ) -> None:
     (tmp_path / "ctypes.py").write_text("open('planted', 'w').close()\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend("")
     assert list(run_guarded(double, [3], processes=1, limits=LIMITS)) == [(3, 6)]
     assert not (tmp_path / "planted").exists()
 
