@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 
 def may_be_drawn(header: Header) -> bool:
-    """Tells whether an image is of a kind that carries no burned-in text, and nothing admits any."""
+    """Tells whether an image is of a kind without burned-in text, and admits none."""
     admitted = {text.strip() for text in header.burned_in.upper().split("\\")} - {"", "NO"}
     return not admitted and exclusion(header, _RULE) is None
 
