@@ -29,7 +29,7 @@ def exclusion(header: Header, rule: CohortRule) -> Reason | None:
         (Reason.OTHER_KERNEL, _has_other_kernel(header, rule)),
         (Reason.IMAGE_TYPE, _has_type(header.image_type, rule.excluded_image_types)),
         (Reason.FOR_PROCESSING, header.intent == "FOR PROCESSING"),
-        (Reason.BURNED_IN, "YES" in header.burned_in.split("\\")),
+        (Reason.BURNED_IN, bool(set(header.burned_in.split("\\")) - {"", "NO"})),
     )
     return next((reason for reason, holds in checks if holds), None)
 

@@ -61,6 +61,8 @@ def _instance(path: str, **changes: Any) -> Instance:
         ({"intent": "FOR PROCESSING"}, Reason.FOR_PROCESSING),
         ({"burned_in": "YES"}, Reason.BURNED_IN),
         ({"burned_in": "NO\\YES"}, Reason.BURNED_IN),
+        ({"burned_in": "MAYBE"}, Reason.BURNED_IN),
+        ({"burned_in": ""}, None),
     ],
 )
 def test_the_rule_selects_or_names_its_reason(

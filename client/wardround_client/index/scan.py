@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -39,19 +38,6 @@ _WITH_AND_WITHOUT_ISSUER = """
     SELECT patient_id, max(issuer) FROM header WHERE patient_id != '' GROUP BY patient_id
     HAVING min(issuer) = ''
 """
-_GROUPS = ("modality", "sop_class_uid", "transfer_syntax", "manufacturer", "model_name", "kernel")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchiveSummary:
-    """How much of what the readable files of the archive are."""
-
-    patients: int
-    studies: int
-    series: int
-    instances: int
-    groups: dict[str, dict[str, int]]
-    """For some fields of the header: value to number of instances, the most frequent first."""
 
 
 class ArchiveIndex:
@@ -133,7 +119,8 @@ class ArchiveIndex:
 
     def count(self) -> int:
         """Number of files, whatever they are."""
-        return self._number("SELECT count(*) FROM file")
+        (count,) = self._connection.execute("SELECT count(*) FROM file").fetchone()
+        return int(count)
 
     def refused(self) -> dict[Reason, int]:
         """Number of files by the reason for which their header is not in the index."""
@@ -176,25 +163,6 @@ class ArchiveIndex:
         facts = f"SELECT DISTINCT {', '.join(_FACTS)} FROM header"  # noqa: S608  (our own names)
         copies = f"{facts} WHERE sop_instance_uid IN ({several})"
         return self._repeated("sop_instance_uid", copies)
-
-    def summary(self) -> ArchiveSummary:
-        """Counts what is in the archive."""
-        distinct = "SELECT count(*) FROM (SELECT DISTINCT {} FROM header)"
-        return ArchiveSummary(
-            patients=self._number(distinct.format("patient_id, issuer")),
-            studies=self._number(distinct.format("study_uid")),
-            series=self._number(distinct.format("series_uid")),
-            instances=self._number("SELECT count(*) FROM header"),
-            groups={field: self._group(field) for field in _GROUPS},
-        )
-
-    def _group(self, field: str) -> dict[str, int]:
-        select = f"SELECT {field}, count(*) FROM header GROUP BY 1 ORDER BY 2 DESC, 1"  # noqa: S608
-        return dict(self._connection.execute(select).fetchall())
-
-    def _number(self, select: str) -> int:
-        (count,) = self._connection.execute(select).fetchone()
-        return int(count)
 
     def _repeated(self, column: str, rows: str) -> frozenset[str]:
         """Values of a column that several of ``rows`` have."""

@@ -111,19 +111,6 @@ def test_the_issuer_of_a_patient_number_that_also_stands_alone_is_found(
         assert index.ambiguous_patients() == {"TWO"}
 
 
-def test_a_summary_counts_patients_studies_and_groups(hospital: Any, desk: Desk) -> None:
-    hospital.add(1, Modality="CT", PatientID="P", Manufacturer="A")
-    hospital.add(2, Modality="CT", PatientID="P", Manufacturer="B")
-    hospital.add(3, Modality="MR", PatientID="P", IssuerOfPatientID="I", SeriesInstanceUID="2.25.3")
-    desk.scan()
-    with desk.index() as index:
-        summary = index.summary()
-    assert (summary.patients, summary.studies, summary.instances) == (2, 3, 3)
-    assert summary.series == 3
-    assert list(summary.groups["modality"].items()) == [("CT", 2), ("MR", 1)]
-    assert summary.groups["manufacturer"] == {"A": 1, "B": 1, "Maker": 1}
-
-
 def test_equal_paths_of_another_archive_are_read_anew(hospital: Any) -> None:
     hospital.fill(1)
     desk = Desk(hospital)
